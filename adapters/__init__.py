@@ -1,0 +1,1 @@
+"""The outside world: each adapter turns a foreign protocol into readings. The first arrive with monitoring."""

@@ -1,0 +1,1 @@
+"""Between nodes: joining a superior, delegations, and the signed exchange to come."""

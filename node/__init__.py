@@ -1,0 +1,1 @@
+"""Composition: settings, wiring, programs, accounts, and the safety rooms."""

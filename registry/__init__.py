@@ -1,0 +1,1 @@
+"""The ground floor: identifiers, records, values, prefixes, trust, errors, clock and storage."""

@@ -1,0 +1,120 @@
+"""The database: one SQLite file by default, PostgreSQL by URL.
+
+SQLite runs in WAL mode with full sync: a commit that returned is on the disk. There is one writer at a time; a
+lock inside the process keeps threads from busy-waiting on SQLite's own lock, which other processes respect through
+the busy timeout. Each `read()` sees one snapshot, each `write()` is one transaction that commits at its end or
+leaves nothing.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+from sqlalchemy import Connection, MetaData, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import QueuePool
+
+from registry.errors import UnavailableError
+
+__all__ = ["Database", "metadata"]
+
+#: Every table of every room hangs here, so that one set of migrations covers them.
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+_BUSY_MILLISECONDS = 30_000
+
+
+class Database:
+    """An open database.
+
+    Consistency: read snapshots, serialised writes. Durability: a commit that returned survives `kill -9` and power
+    loss. Concurrency: any number of threads. Errors: UnavailableError when the database cannot be reached, is
+    locked for longer than 30 s or read-only; nothing was written then.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 8) -> None:
+        self.url = make_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        options: dict[str, Any] = {"poolclass": QueuePool, "pool_size": pool_size, "pool_timeout": 30}
+        if self.is_sqlite:
+            options["connect_args"] = {"check_same_thread": False, "timeout": _BUSY_MILLISECONDS / 1000}
+        else:
+            options["pool_pre_ping"] = True
+        self.engine = create_engine(self.url, **options)
+        self._writer = threading.Lock() if self.is_sqlite else nullcontext()
+        if self.is_sqlite:
+            event.listen(self.engine, "connect", _prepare_sqlite)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Open one read-only snapshot."""
+        with _translated(), self.engine.connect() as connection:
+            if self.is_sqlite:
+                connection.exec_driver_sql("BEGIN")
+            try:
+                yield connection
+            finally:
+                connection.rollback()
+                if self.is_sqlite:
+                    _end_sqlite(connection)
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Open one transaction; commit at the end, roll back on any exception."""
+        with _translated(), self._writer, self.engine.connect() as connection:
+            if self.is_sqlite:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                if self.is_sqlite:
+                    connection.exec_driver_sql("COMMIT")
+                connection.commit()
+            except BaseException:
+                connection.rollback()
+                if self.is_sqlite:
+                    _end_sqlite(connection)
+                raise
+
+    def close(self) -> None:
+        """Close every pooled connection."""
+        self.engine.dispose()
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    # SQLAlchemy's BEGIN is a promise only; the driver must not open transactions of its own.
+    connection.isolation_level = None
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "temp_store=MEMORY",
+        "cache_size=-16384",
+        "mmap_size=1073741824",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _end_sqlite(connection: Connection) -> None:
+    driver = connection.connection.driver_connection
+    if driver is not None and driver.in_transaction:
+        driver.execute("ROLLBACK")
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        raise UnavailableError(
+            "registry.storage.unavailable", retry_after=1, reason=str(error.orig)
+        ) from error
