@@ -24,19 +24,19 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14proto/resolver.proto\x12\x13hazlink.resolver.v1\"\xa0\x01\n\x0eResolveRequest\x12\x12\n\nidentifier\x18\x01 \x01(\t\x12\x0f\n\x07indexes\x18\x02 \x03(\r\x12\r\n\x05types\x18\x03 \x03(\t\x12\x15\n\rauthoritative\x18\x04 \x01(\x08\x12\x14\n\x0cno_recursion\x18\x05 \x01(\x08\x12\x12\n\nwith_chain\x18\x06 \x01(\x08\x12\x0c\n\x04hops\x18\x07 \x01(\r\x12\x0b\n\x03tag\x18\x08 \x01(\x04\"\x99\x01\n\x13\x42\x61tchResolveRequest\x12\x13\n\x0bidentifiers\x18\x01 \x03(\t\x12\x0f\n\x07indexes\x18\x02 \x03(\r\x12\r\n\x05types\x18\x03 \x03(\t\x12\x15\n\rauthoritative\x18\x04 \x01(\x08\x12\x14\n\x0cno_recursion\x18\x05 \x01(\x08\x12\x12\n\nwith_chain\x18\x06 \x01(\x08\x12\x0c\n\x04hops\x18\x07 \x01(\r\"G\n\x11\x42\x61tchResolveReply\x12\x32\n\x07replies\x18\x01 \x03(\x0b\x32!.hazlink.resolver.v1.ResolveReply\"\x9c\x03\n\x0cResolveReply\x12\x12\n\nidentifier\x18\x01 \x01(\t\x12-\n\x07outcome\x18\x02 \x01(\x0e\x32\x1c.hazlink.resolver.v1.Outcome\x12+\n\x06source\x18\x03 \x01(\x0e\x32\x1b.hazlink.resolver.v1.Source\x12\x13\n\x0b\x61ge_seconds\x18\x04 \x01(\r\x12\x13\n\x0bttl_seconds\x18\x05 \x01(\r\x12+\n\x06record\x18\x06 \x01(\x0b\x32\x1b.hazlink.resolver.v1.Record\x12)\n\x05proof\x18\x07 \x01(\x0b\x32\x1a.hazlink.resolver.v1.Proof\x12\x31\n\ttombstone\x18\x08 \x01(\x0b\x32\x1e.hazlink.resolver.v1.Tombstone\x12/\n\x08referral\x18\t \x01(\x0b\x32\x1d.hazlink.resolver.v1.Referral\x12)\n\x05\x65rror\x18\n \x01(\x0b\x32\x1a.hazlink.resolver.v1.Error\x12\x0b\n\x03tag\x18\x0b \x01(\x04\"\x8b\x01\n\x06Record\x12\x12\n\nidentifier\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x04\x12\x10\n\x08modified\x18\x04 \x01(\x03\x12*\n\x06values\x18\x05 \x03(\x0b\x32\x1a.hazlink.resolver.v1.Value\x12\x10\n\x08withheld\x18\x06 \x03(\r\"\xf4\x01\n\x05Value\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\x0b\n\x03ttl\x18\x04 \x01(\x05\x12\x14\n\x0cttl_absolute\x18\x05 \x01(\x08\x12\x11\n\ttimestamp\x18\x06 \x01(\r\x12\x13\n\x0bpermissions\x18\x07 \x01(\r\x12\x32\n\nreferences\x18\x08 \x03(\x0b\x32\x1e.hazlink.resolver.v1.Reference\x12\x33\n\nvisibility\x18\t \x01(\x0b\x32\x1f.hazlink.resolver.v1.Visibility\x12\x0c\n\x04salt\x18\n \x01(\x0c\"*\n\tReference\x12\x0e\n\x06handle\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\r\"I\n\nVisibility\x12)\n\x05scope\x18\x01 \x01(\x0e\x32\x1a.hazlink.resolver.v1.Scope\x12\x10\n\x08prefixes\x18\x02 \x03(\t\"h\n\x05Proof\x12\x12\n\npublic_jws\x18\x01 \x01(\t\x12\x16\n\x0erestricted_jws\x18\x02 \x01(\t\x12\x14\n\x0c\x63hain_sha256\x18\x03 \x01(\t\x12\r\n\x05\x63hain\x18\x04 \x03(\t\x12\x0e\n\x06issuer\x18\x05 \x01(\t\"W\n\tTombstone\x12\r\n\x05state\x18\x01 \x01(\t\x12\n\n\x02\x62y\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\n\n\x02\x61t\x18\x04 \x01(\x03\x12\x13\n\x0breplaced_by\x18\x05 \x03(\t\")\n\x08Referral\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12\r\n\x05\x63hain\x18\x02 \x03(\t\"h\n\x05\x45rror\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x12\n\nmessage_en\x18\x03 \x01(\t\x12\x12\n\nmessage_zh\x18\x04 \x01(\t\x12\x1b\n\x13retry_after_seconds\x18\x05 \x01(\r\"B\n\x0cWatchRequest\x12\x13\n\x0bidentifiers\x18\x01 \x03(\t\x12\x0e\n\x06prefix\x18\x02 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x03 \x01(\x04\"~\n\nWatchEvent\x12\x10\n\x08position\x18\x01 \x01(\x04\x12\x12\n\nidentifier\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x04\x12-\n\x07outcome\x18\x04 \x01(\x0e\x32\x1c.hazlink.resolver.v1.Outcome\x12\n\n\x02\x61t\x18\x05 \x01(\x03*\xa2\x01\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x11\n\rOUTCOME_FOUND\x10\x01\x12\x15\n\x11OUTCOME_WITHDRAWN\x10\x02\x12\x13\n\x0fOUTCOME_DELETED\x10\x03\x12\x15\n\x11OUTCOME_NOT_FOUND\x10\x04\x12\x14\n\x10OUTCOME_REFERRAL\x10\x05\x12\x12\n\x0eOUTCOME_FAILED\x10\x06*_\n\x06Source\x12\x16\n\x12SOURCE_UNSPECIFIED\x10\x00\x12\x18\n\x14SOURCE_AUTHORITATIVE\x10\x01\x12\x11\n\rSOURCE_CACHED\x10\x02\x12\x10\n\x0cSOURCE_STALE\x10\x03*V\n\x05Scope\x12\x10\n\x0cSCOPE_PUBLIC\x10\x00\x12\x14\n\x10SCOPE_FEDERATION\x10\x01\x12\x12\n\x0eSCOPE_PREFIXES\x10\x02\x12\x11\n\rSCOPE_PRIVATE\x10\x03\x32\xeb\x02\n\x08Resolver\x12Q\n\x07Resolve\x12#.hazlink.resolver.v1.ResolveRequest\x1a!.hazlink.resolver.v1.ResolveReply\x12`\n\x0c\x42\x61tchResolve\x12(.hazlink.resolver.v1.BatchResolveRequest\x1a&.hazlink.resolver.v1.BatchResolveReply\x12[\n\rStreamResolve\x12#.hazlink.resolver.v1.ResolveRequest\x1a!.hazlink.resolver.v1.ResolveReply(\x01\x30\x01\x12M\n\x05Watch\x12!.hazlink.resolver.v1.WatchRequest\x1a\x1f.hazlink.resolver.v1.WatchEvent0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14proto/resolver.proto\x12\x13hazlink.resolver.v1\"\xa0\x01\n\x0eResolveRequest\x12\x12\n\nidentifier\x18\x01 \x01(\t\x12\x0f\n\x07indexes\x18\x02 \x03(\r\x12\r\n\x05types\x18\x03 \x03(\t\x12\x15\n\rauthoritative\x18\x04 \x01(\x08\x12\x14\n\x0cno_recursion\x18\x05 \x01(\x08\x12\x12\n\nwith_chain\x18\x06 \x01(\x08\x12\x0c\n\x04hops\x18\x07 \x01(\r\x12\x0b\n\x03tag\x18\x08 \x01(\x04\"\x99\x01\n\x13\x42\x61tchResolveRequest\x12\x13\n\x0bidentifiers\x18\x01 \x03(\t\x12\x0f\n\x07indexes\x18\x02 \x03(\r\x12\r\n\x05types\x18\x03 \x03(\t\x12\x15\n\rauthoritative\x18\x04 \x01(\x08\x12\x14\n\x0cno_recursion\x18\x05 \x01(\x08\x12\x12\n\nwith_chain\x18\x06 \x01(\x08\x12\x0c\n\x04hops\x18\x07 \x01(\r\"G\n\x11\x42\x61tchResolveReply\x12\x32\n\x07replies\x18\x01 \x03(\x0b\x32!.hazlink.resolver.v1.ResolveReply\"\x9c\x03\n\x0cResolveReply\x12\x12\n\nidentifier\x18\x01 \x01(\t\x12-\n\x07outcome\x18\x02 \x01(\x0e\x32\x1c.hazlink.resolver.v1.Outcome\x12+\n\x06source\x18\x03 \x01(\x0e\x32\x1b.hazlink.resolver.v1.Source\x12\x13\n\x0b\x61ge_seconds\x18\x04 \x01(\r\x12\x13\n\x0bttl_seconds\x18\x05 \x01(\r\x12+\n\x06record\x18\x06 \x01(\x0b\x32\x1b.hazlink.resolver.v1.Record\x12)\n\x05proof\x18\x07 \x01(\x0b\x32\x1a.hazlink.resolver.v1.Proof\x12\x31\n\ttombstone\x18\x08 \x01(\x0b\x32\x1e.hazlink.resolver.v1.Tombstone\x12/\n\x08referral\x18\t \x01(\x0b\x32\x1d.hazlink.resolver.v1.Referral\x12)\n\x05\x65rror\x18\n \x01(\x0b\x32\x1a.hazlink.resolver.v1.Error\x12\x0b\n\x03tag\x18\x0b \x01(\x04\"\x8b\x01\n\x06Record\x12\x12\n\nidentifier\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x04\x12\x10\n\x08modified\x18\x04 \x01(\x03\x12*\n\x06values\x18\x05 \x03(\x0b\x32\x1a.hazlink.resolver.v1.Value\x12\x10\n\x08withheld\x18\x06 \x03(\r\"\x96\x02\n\x05Value\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\x10\n\x03ttl\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x14\n\x0cttl_absolute\x18\x05 \x01(\x08\x12\x11\n\ttimestamp\x18\x06 \x01(\r\x12\x18\n\x0bpermissions\x18\x07 \x01(\rH\x01\x88\x01\x01\x12\x32\n\nreferences\x18\x08 \x03(\x0b\x32\x1e.hazlink.resolver.v1.Reference\x12\x33\n\nvisibility\x18\t \x01(\x0b\x32\x1f.hazlink.resolver.v1.Visibility\x12\x0c\n\x04salt\x18\n \x01(\x0c\x42\x06\n\x04_ttlB\x0e\n\x0c_permissions\"*\n\tReference\x12\x0e\n\x06handle\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\r\"I\n\nVisibility\x12)\n\x05scope\x18\x01 \x01(\x0e\x32\x1a.hazlink.resolver.v1.Scope\x12\x10\n\x08prefixes\x18\x02 \x03(\t\"h\n\x05Proof\x12\x12\n\npublic_jws\x18\x01 \x01(\t\x12\x16\n\x0erestricted_jws\x18\x02 \x01(\t\x12\x14\n\x0c\x63hain_sha256\x18\x03 \x01(\t\x12\r\n\x05\x63hain\x18\x04 \x03(\t\x12\x0e\n\x06issuer\x18\x05 \x01(\t\"W\n\tTombstone\x12\r\n\x05state\x18\x01 \x01(\t\x12\n\n\x02\x62y\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\n\n\x02\x61t\x18\x04 \x01(\x03\x12\x13\n\x0breplaced_by\x18\x05 \x03(\t\")\n\x08Referral\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12\r\n\x05\x63hain\x18\x02 \x03(\t\"h\n\x05\x45rror\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x12\n\nmessage_en\x18\x03 \x01(\t\x12\x12\n\nmessage_zh\x18\x04 \x01(\t\x12\x1b\n\x13retry_after_seconds\x18\x05 \x01(\r\"B\n\x0cWatchRequest\x12\x13\n\x0bidentifiers\x18\x01 \x03(\t\x12\x0e\n\x06prefix\x18\x02 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x03 \x01(\x04\"~\n\nWatchEvent\x12\x10\n\x08position\x18\x01 \x01(\x04\x12\x12\n\nidentifier\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x04\x12-\n\x07outcome\x18\x04 \x01(\x0e\x32\x1c.hazlink.resolver.v1.Outcome\x12\n\n\x02\x61t\x18\x05 \x01(\x03*\xa2\x01\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x11\n\rOUTCOME_FOUND\x10\x01\x12\x15\n\x11OUTCOME_WITHDRAWN\x10\x02\x12\x13\n\x0fOUTCOME_DELETED\x10\x03\x12\x15\n\x11OUTCOME_NOT_FOUND\x10\x04\x12\x14\n\x10OUTCOME_REFERRAL\x10\x05\x12\x12\n\x0eOUTCOME_FAILED\x10\x06*_\n\x06Source\x12\x16\n\x12SOURCE_UNSPECIFIED\x10\x00\x12\x18\n\x14SOURCE_AUTHORITATIVE\x10\x01\x12\x11\n\rSOURCE_CACHED\x10\x02\x12\x10\n\x0cSOURCE_STALE\x10\x03*V\n\x05Scope\x12\x10\n\x0cSCOPE_PUBLIC\x10\x00\x12\x14\n\x10SCOPE_FEDERATION\x10\x01\x12\x12\n\x0eSCOPE_PREFIXES\x10\x02\x12\x11\n\rSCOPE_PRIVATE\x10\x03\x32\xeb\x02\n\x08Resolver\x12Q\n\x07Resolve\x12#.hazlink.resolver.v1.ResolveRequest\x1a!.hazlink.resolver.v1.ResolveReply\x12`\n\x0c\x42\x61tchResolve\x12(.hazlink.resolver.v1.BatchResolveRequest\x1a&.hazlink.resolver.v1.BatchResolveReply\x12[\n\rStreamResolve\x12#.hazlink.resolver.v1.ResolveRequest\x1a!.hazlink.resolver.v1.ResolveReply(\x01\x30\x01\x12M\n\x05Watch\x12!.hazlink.resolver.v1.WatchRequest\x1a\x1f.hazlink.resolver.v1.WatchEvent0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'proto.resolver_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_OUTCOME']._serialized_start=1901
-  _globals['_OUTCOME']._serialized_end=2063
-  _globals['_SOURCE']._serialized_start=2065
-  _globals['_SOURCE']._serialized_end=2160
-  _globals['_SCOPE']._serialized_start=2162
-  _globals['_SCOPE']._serialized_end=2248
+  _globals['_OUTCOME']._serialized_start=1935
+  _globals['_OUTCOME']._serialized_end=2097
+  _globals['_SOURCE']._serialized_start=2099
+  _globals['_SOURCE']._serialized_end=2194
+  _globals['_SCOPE']._serialized_start=2196
+  _globals['_SCOPE']._serialized_end=2282
   _globals['_RESOLVEREQUEST']._serialized_start=46
   _globals['_RESOLVEREQUEST']._serialized_end=206
   _globals['_BATCHRESOLVEREQUEST']._serialized_start=209
@@ -48,23 +48,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RECORD']._serialized_start=853
   _globals['_RECORD']._serialized_end=992
   _globals['_VALUE']._serialized_start=995
-  _globals['_VALUE']._serialized_end=1239
-  _globals['_REFERENCE']._serialized_start=1241
-  _globals['_REFERENCE']._serialized_end=1283
-  _globals['_VISIBILITY']._serialized_start=1285
-  _globals['_VISIBILITY']._serialized_end=1358
-  _globals['_PROOF']._serialized_start=1360
-  _globals['_PROOF']._serialized_end=1464
-  _globals['_TOMBSTONE']._serialized_start=1466
-  _globals['_TOMBSTONE']._serialized_end=1553
-  _globals['_REFERRAL']._serialized_start=1555
-  _globals['_REFERRAL']._serialized_end=1596
-  _globals['_ERROR']._serialized_start=1598
-  _globals['_ERROR']._serialized_end=1702
-  _globals['_WATCHREQUEST']._serialized_start=1704
-  _globals['_WATCHREQUEST']._serialized_end=1770
-  _globals['_WATCHEVENT']._serialized_start=1772
-  _globals['_WATCHEVENT']._serialized_end=1898
-  _globals['_RESOLVER']._serialized_start=2251
-  _globals['_RESOLVER']._serialized_end=2614
+  _globals['_VALUE']._serialized_end=1273
+  _globals['_REFERENCE']._serialized_start=1275
+  _globals['_REFERENCE']._serialized_end=1317
+  _globals['_VISIBILITY']._serialized_start=1319
+  _globals['_VISIBILITY']._serialized_end=1392
+  _globals['_PROOF']._serialized_start=1394
+  _globals['_PROOF']._serialized_end=1498
+  _globals['_TOMBSTONE']._serialized_start=1500
+  _globals['_TOMBSTONE']._serialized_end=1587
+  _globals['_REFERRAL']._serialized_start=1589
+  _globals['_REFERRAL']._serialized_end=1630
+  _globals['_ERROR']._serialized_start=1632
+  _globals['_ERROR']._serialized_end=1736
+  _globals['_WATCHREQUEST']._serialized_start=1738
+  _globals['_WATCHREQUEST']._serialized_end=1804
+  _globals['_WATCHEVENT']._serialized_start=1806
+  _globals['_WATCHEVENT']._serialized_end=1932
+  _globals['_RESOLVER']._serialized_start=2285
+  _globals['_RESOLVER']._serialized_end=2648
 # @@protoc_insertion_point(module_scope)

@@ -72,12 +72,14 @@ class RecordSignature:
         issuer: prefix (folded key) that signed; the record's own, or an ancestor under a take-over.
         public: signature of the JWS over the public values.
         restricted: signature of the JWS over salted digests, when some value is not public.
+        alg: the key's algorithm, which the rebuilt header must name.
     """
 
     kid: str
     issuer: str
     public: bytes
     restricted: bytes | None = None
+    alg: str = "Ed25519"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,45 +1,35 @@
 """What resolution needs from elsewhere."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from registry.identifier import Identifier, Prefix
 from registry.record import Record
+from registry.results import Change
 from resolver.answer import Answer, Query
 
-__all__ = ["Authority", "Change", "Endpoint", "Peer"]
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One committed change of the registry.
-
-    Attributes:
-        position: gapless, growing; the place in the change table.
-        identifier: match key of the changed record.
-        version: its version after the change.
-        status: `registry.record.Status` after the change, as a number.
-        at: POSIX seconds.
-    """
-
-    position: int
-    identifier: str
-    version: int
-    status: int
-    at: int
+__all__ = ["Authority", "Change", "Endpoint", "Peer", "SharedCache"]
 
 
 class Authority(Protocol):
     """The records and delegations this node holds itself; implemented over the registry.
 
     Consistency: a call sees every write committed before it began. Durability: reads only. Concurrency: any number
-    of threads; calls block on the database and run in the bounded pool, but for `homes`, `chain` and `delegation`,
-    which answer from memory. Errors: UnavailableError when the database cannot be read.
+    of threads; calls block on the database and run in the bounded pool, but for `homes`, `owner`, `chain`, `chain_of`
+    and `delegation`, which answer from memory. Errors: UnavailableError when the database cannot be read.
     """
 
     def homes(self, identifier: Identifier) -> bool:
         """Say whether this node holds the truth (or its own signed copy, for its `0.NA/<prefix>`) about it."""
+        ...
+
+    def is_copy(self, identifier: Identifier) -> bool:
+        """Say whether `homes` is true only for the sake of a copy, whose absence therefore says nothing."""
+        ...
+
+    def owner(self, identifier: Identifier) -> Prefix:
+        """Return the prefix at which a role lets somebody read everything of a homed identifier."""
         ...
 
     def records(self, identifiers: Sequence[Identifier]) -> list[Record | None]:
@@ -48,6 +38,10 @@ class Authority(Protocol):
 
     def chain(self, prefix: Prefix) -> tuple[str, ...]:
         """Return the statements that vouch for `prefix`'s keys, leaf first; empty when it is not delegated yet."""
+        ...
+
+    def chain_of(self, record: Record) -> tuple[str, ...]:
+        """Return the statements that vouch for the key that signed `record`, leaf first."""
         ...
 
     def delegation(self, prefix: Prefix) -> tuple[str, ...]:
@@ -86,4 +80,32 @@ class Peer(Protocol):
 
     async def ask(self, endpoint: Endpoint, queries: Sequence[Query]) -> list[Answer]:
         """Ask without recursion; one unverified answer for each query, in order."""
+        ...
+
+
+class SharedCache(Protocol):
+    """Other nodes' verified answers, shared by the instances of this node; a convenience, never a truth.
+
+    Consistency: none; what comes out of it is verified again by the caller. Durability: none. Concurrency: any number
+    of tasks of one event loop. Errors: none: an unreachable store shares nothing and says so in the log.
+    """
+
+    async def get_many(self, keys: Sequence[str]) -> list[Answer | None]:
+        """Return what is shared under match keys, with the age it has now."""
+        ...
+
+    async def put_many(self, answers: Sequence[tuple[str, Answer]]) -> None:
+        """Share verified answers, each for as long as its `ttl` says."""
+        ...
+
+    async def announce(self, key: str, version: int) -> None:
+        """Tell the other instances that the record under `key` has come to `version`."""
+        ...
+
+    async def wake(self) -> None:
+        """Tell the other instances that the registry changed."""
+        ...
+
+    async def listen(self, on_key: Callable[[str, int], None], on_wake: Callable[[], None]) -> None:
+        """Hear the other instances, until cancelled."""
         ...

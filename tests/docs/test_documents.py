@@ -51,9 +51,8 @@ def test_every_python_example_is_python(body):
 
 
 def test_every_command_in_the_documents_exists():
-    from typer.main import get_command
-
     from node.cli import app
+    from typer.main import get_command
 
     known = get_command(app)
     for path in DOCUMENTS:

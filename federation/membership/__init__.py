@@ -1,0 +1,1 @@
+"""Membership: asking a superior for a prefix and keeping it, and answering those who ask here."""

@@ -1,0 +1,43 @@
+"""What membership needs of the superior's node."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from registry.prefixes.joindesk import Application, Standing
+from resolver.ports import Endpoint
+
+__all__ = ["SuperiorNode", "Superiors"]
+
+
+class SuperiorNode(Protocol):
+    """One superior, asked over HTTPS.
+
+    Consistency: none promised, every answer is verified by the caller. Durability: a request that was answered is
+    kept by the superior. Concurrency: any number of tasks. Errors: UnavailableError for whatever may pass; the
+    superior's own refusal as the kind of error it stated, with its text in both languages; UntrustedError when the
+    certificate is not the pinned one or the address is forbidden; MalformedError for an unreadable answer.
+    """
+
+    async def challenge(self) -> str:
+        """Get a nonce, good once."""
+        ...
+
+    async def join(self, application: Application) -> Standing:
+        """Ask for a prefix."""
+        ...
+
+    async def standing(self, ticket: str) -> Standing:
+        """See how a request stands."""
+        ...
+
+    async def renew(self, amendment: str) -> Standing:
+        """Renew a delegation, or change its endpoints or key."""
+        ...
+
+
+class Superiors(Protocol):
+    """Gives the superior behind some addresses, which are tried in order."""
+
+    def at(self, endpoints: Sequence[Endpoint]) -> SuperiorNode:
+        """Return the node; nothing is connected yet."""
+        ...

@@ -1,0 +1,120 @@
+"""The listening doors of one process: HTTP by uvicorn, gRPC by grpc.aio, both in the one event loop."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+
+from node.config import DoorsConfig
+from node.tls import TlsFiles
+from registry.clock import Clock
+from registry.errors import UnavailableError
+
+__all__ = ["HttpDoor", "listen", "listen_unix"]
+
+_BACKLOG = 2_048
+_KEEP_ALIVE_SECONDS = 30
+_TRY_AGAIN_SECONDS = 0.2
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to the program."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
+async def listen(host: str, port: int, *, clock: Clock, patience_seconds: float) -> socket.socket:
+    """Return a listening TCP socket.
+
+    Args:
+        host: the address; IPv6 is recognised by its colons.
+        port: the port; 0 takes a free one.
+        clock: the clock.
+        patience_seconds: how long to try again when the port is taken: workers of a killed first process need a
+            moment to notice that it is gone.
+
+    Raises:
+        UnavailableError: the address cannot be listened on.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    until = clock.monotonic() + patience_seconds
+    while True:
+        try:
+            return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        except OSError as error:
+            if clock.monotonic() >= until:
+                field = f"{host}:{port}"
+                raise UnavailableError("node.serving.port", field=field, reason=error.strerror) from error
+        await clock.sleep(_TRY_AGAIN_SECONDS)
+
+
+def listen_unix(path: str) -> socket.socket:
+    """Return a listening socket at `path`, which stands in a folder only the node can enter."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(path)
+    listener.listen(_BACKLOG)
+    return listener
+
+
+class HttpDoor:
+    """One uvicorn server on one socket."""
+
+    def __init__(
+        self,
+        app: Any,
+        *,
+        listener: socket.socket,
+        config: DoorsConfig,
+        tls: TlsFiles | None,
+        clock: Clock,
+    ) -> None:
+        self._listener = listener
+        self._clock = clock
+        proxies = list(config.trusted_proxies) if listener.family != socket.AF_UNIX else []
+        self._server = _Server(
+            uvicorn.Config(
+                app,
+                loop="none",
+                http="httptools",
+                ws="none",
+                lifespan="off",
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                proxy_headers=bool(proxies),
+                forwarded_allow_ips=proxies,
+                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=max(1, round(config.stop_grace_seconds)),
+                ssl_certfile=str(tls.certificate) if tls else None,
+                ssl_keyfile=str(tls.private_key) if tls else None,
+                ssl_version=ssl.PROTOCOL_TLS_SERVER,
+            )
+        )
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Serve until `stop`.
+
+        Raises:
+            UnavailableError: the server did not come up.
+        """
+        self._task = asyncio.create_task(self._server.serve(sockets=[self._listener]), name="http")
+        while not self._server.started:
+            if self._task.done():
+                await self._task
+                raise UnavailableError("node.serving.port", field="http", reason="stopped")
+            await self._clock.sleep(0.005)
+
+    async def stop(self) -> None:
+        """Accept nothing new, let what runs end within the grace, close."""
+        if self._task is not None:
+            self._server.should_exit = True
+            await self._task
+            self._task = None

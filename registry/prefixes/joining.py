@@ -1,0 +1,355 @@
+"""The guest's side: what a node does to get a prefix from a superior, and to keep it.
+
+Nothing the superior says is believed before it is verified from the anchor whose fingerprint stood in the
+invitation: the root documents, every statement of the chain, the superior's signature on `0.NA/<prefix>`. What is
+verified is stored in an order that a crash cannot hurt: marks, then the copy of the record, then the home.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from registry.delegation import Contact, Home, HomeState, Origin, RequestState, Superior
+from registry.errors import (
+    ConflictError,
+    ExistsError,
+    ForbiddenError,
+    InvalidValueError,
+    MalformedIdentifierError,
+    NotSupportedError,
+    UntrustedError,
+)
+from registry.identifier import Prefix
+from registry.prefixes.delegating import write_amendment
+from registry.prefixes.invitations import InvitationLetter, as_date
+from registry.prefixes.joindesk import Application, Standing
+from registry.prefixes.office import Office
+from registry.prefixes.record_form import from_form
+from registry.principal import Operation, Principal
+from registry.record import Record
+from registry.trust.chain import VerifiedChain, verify_chain
+from registry.trust.possession import make_possession
+from registry.trust.record_signature import public_jws, restricted_jws, verify_record
+from registry.trust.root import Anchor, fingerprint, pin, read_root
+from registry.trust.statement import Statement, read
+from registry.value import CERT_INDEX
+
+__all__ = ["Joining"]
+
+_HOME_STATES = {
+    "active": HomeState.ACTIVE,
+    "suspended": HomeState.SUSPENDED,
+    "revoked": HomeState.REVOKED,
+}
+
+
+class Joining:
+    """Keeps the joined prefixes of this node; talks to nobody itself."""
+
+    def __init__(self, *, office: Office) -> None:
+        self._office = office
+
+    def anchor(self) -> Anchor | None:
+        """Return the trust anchor of this node: its own root, or the one it joined under.
+
+        Raises:
+            UntrustedError: the root has expired.
+        """
+        with self._office.store.read() as unit:
+            texts = unit.roots()
+        return pin(texts, fingerprint(read_root(texts[0])), now=self._office.now()) if texts else None
+
+    def begin(self, letter: InvitationLetter, prefix: Prefix | None, *, who: str) -> Home:
+        """Make a key for the prefix somebody was invited to; repeating it keeps the key.
+
+        Raises:
+            ForbiddenError: the invitation has expired or is for another prefix.
+            InvalidValueError: the invitation leaves the prefix open, and none is proposed.
+            MalformedIdentifierError: the prefix is not directly below the inviting one.
+            UntrustedError: this node trusts another anchor already.
+            ExistsError: this node homes the prefix already.
+        """
+        office = self._office
+        wanted = _wanted(letter, prefix, office.now())
+        self._check_anchor(letter)
+        known = office.homes.home(wanted)
+        if known is not None and not _may_ask_again(known):
+            raise ExistsError("registry.prefixes.homed_already", field="prefix", prefix=wanted.key)
+        kid = (
+            known.kid if known is not None and known.state is HomeState.PENDING else office.keys.create().kid
+        )
+        home = Home(
+            prefix=wanted,
+            origin=Origin.JOINED,
+            state=HomeState.PENDING,
+            kid=kid,
+            superior=Superior(
+                urls=letter.urls,
+                anchor=letter.anchor,
+                parent=letter.parent,
+                tls_sha256=letter.tls_sha256,
+                purpose=letter.purpose,
+            ),
+        )
+        with office.store.write() as unit:
+            unit.put_home(home)
+            office.note(unit, wanted, who, "join begun", {"parent": letter.parent.key, "kid": kid})
+        office.homes.refresh()
+        return home
+
+    def application(
+        self, home: Home, *, secret: str, nonce: str, endpoints: Mapping[str, Any], who: Contact
+    ) -> Application:
+        """Return the request to send, with possession of the key proven over the superior's nonce."""
+        office = self._office
+        superior = _superior(home)
+        signer = office.keys.load(home.kid)
+        return Application(
+            secret=secret,
+            jwk={**signer.jwk, "alg": signer.alg},
+            possession=make_possession(
+                signer,
+                audience=superior.parent.handle.text,
+                subject=home.prefix.handle.text,
+                nonce=nonce,
+                iat=office.now(),
+            ),
+            prefix=home.prefix.key,
+            endpoints=endpoints,
+            who=who,
+        )
+
+    def learn(self, prefix: Prefix, standing: Standing) -> Home:
+        """Take in what the superior says about one's prefix, after verifying it.
+
+        Raises:
+            UntrustedError: root, chain, key or record does not hold; nothing was changed.
+            NotResponsibleError: this node never asked for the prefix.
+        """
+        office = self._office
+        with office.store.read() as unit:
+            home = office.homed(unit, prefix)
+            texts = unit.roots()
+        superior = _superior(home)
+        if standing.state in (RequestState.PENDING.value, RequestState.REFUSED.value):
+            return self._note_waiting(home, standing)
+        anchor = pin(_longer(texts, standing.roots), superior.anchor, now=office.now())
+        chain = verify_chain(standing.chain, anchor=anchor, now=office.now(), marks=office.marks)
+        kid = _check_leaf(chain, home, superior)
+        record = self._verified_record(prefix, chain, standing)
+        office.records.put_copy(record)
+        changed = replace(
+            home,
+            state=_kept_state(home, _HOME_STATES[chain.leaf.state]),
+            kid=kid,
+            next_kid=None if kid == home.next_kid else home.next_kid,
+            chain=chain.tokens,
+            superior=replace(superior, ticket=None),
+            reason=standing.remark,
+        )
+        self._keep(home, changed, standing.roots[len(texts) :])
+        office.settle()
+        return changed
+
+    def amendment(
+        self,
+        prefix: Prefix,
+        *,
+        nonce: str,
+        endpoints: Mapping[str, Any] | None = None,
+        rotate: bool = False,
+        compromised: bool = False,
+    ) -> str:
+        """Return an amendment to send: renewal, and whatever else is asked for.
+
+        A rotation makes the next key first and remembers it, so that an answer lost on the way, or a crash, is
+        followed by the same request for the same key.
+
+        Raises:
+            NotResponsibleError: the prefix is not homed here.
+            NotSupportedError: its superior is this same node.
+            ConflictError: it is not delegated yet.
+        """
+        office = self._office
+        with office.store.read() as unit:
+            home = office.homed(unit, prefix)
+        superior = _superior(home)
+        if not home.chain:
+            raise ConflictError("registry.prefixes.waiting", field="prefix", prefix=prefix.key)
+        changes: dict[str, object] = {}
+        if endpoints is not None:
+            changes["endpoints"] = dict(endpoints)
+        if rotate or home.next_kid:
+            home = self._with_next_key(home, compromised=compromised)
+            new = office.keys.load(home.next_kid or home.kid)
+            changes["jwk"] = {**new.jwk, "alg": new.alg}
+            changes["possession"] = make_possession(
+                new,
+                audience=superior.parent.handle.text,
+                subject=prefix.handle.text,
+                nonce=nonce,
+                iat=office.now(),
+            )
+            changes["compromised"] = home.resign
+        return write_amendment(
+            office.keys.load(home.kid),
+            prefix=prefix,
+            parent=superior.parent,
+            nonce=nonce,
+            now=office.now(),
+            changes=changes,
+        )
+
+    def due(self) -> list[Home]:
+        """Return the joined prefixes to ask about now: waiting, not active, rotating, or with little life left."""
+        office = self._office
+        return [home for home in office.homes.all() if home.origin is Origin.JOINED and self._is_due(home)]
+
+    def require_admin(self, principal: Principal, prefix: Prefix) -> None:
+        """Let only the prefix's own administrators change it.
+
+        Raises:
+            ForbiddenError: the principal is none.
+        """
+        principal.require(Operation.ACCOUNT_MANAGE, prefix)
+
+    def _is_due(self, home: Home) -> bool:
+        if home.state in (HomeState.REFUSED, HomeState.REVOKED, HomeState.CLOSED):
+            return False
+        if home.state is not HomeState.ACTIVE or home.next_kid or not home.chain:
+            return True
+        now = self._office.now()
+        # The parent's statements are part of the chain: whichever ends first decides.
+        lives = [(statement.exp - now, statement.exp - statement.iat) for statement in map(read, home.chain)]
+        return any(left < life * self._office.terms.renew_below for left, life in lives)
+
+    def _check_anchor(self, letter: InvitationLetter) -> None:
+        anchor = self.anchor()
+        if anchor is not None and anchor.fingerprint != letter.anchor:
+            raise UntrustedError(
+                "registry.prefixes.other_anchor",
+                field="invitation",
+                value=letter.anchor,
+                right=anchor.fingerprint,
+            )
+
+    def _note_waiting(self, home: Home, standing: Standing) -> Home:
+        refused = standing.state == RequestState.REFUSED.value
+        state = HomeState.REFUSED if refused else home.state
+        said = f"{standing.reason_zh} / {standing.reason_en} {standing.remark}".strip() if refused else ""
+        superior = replace(_superior(home), ticket=None if refused else standing.ticket)
+        changed = replace(home, state=state, superior=superior, reason=said)
+        if changed != home:
+            with self._office.store.write() as unit:
+                unit.put_home(changed)
+                by = superior.parent.handle.text
+                self._office.note(unit, home.prefix, by, f"request {standing.state}", {"reason": said})
+            self._office.homes.refresh()
+        return changed
+
+    def _verified_record(self, prefix: Prefix, chain: VerifiedChain, standing: Standing) -> Record:
+        """Return the superior's record of the prefix, found to carry the statement we were given."""
+        if standing.record is None:
+            raise UntrustedError("registry.prefixes.record_missing", field="record", prefix=prefix.key)
+        record = from_form(standing.record, field="record")
+        above = verify_chain(chain.tokens[1:], anchor=chain.anchor, now=self._office.now())
+        statement = record.value(CERT_INDEX)
+        if record.identifier.key != prefix.handle.key or record.signature is None or statement is None:
+            raise UntrustedError("registry.prefixes.record_missing", field="record", prefix=prefix.key)
+        claims = verify_record(
+            public_jws=public_jws(record),
+            restricted_jws=restricted_jws(record),
+            shown=record.values,
+            chain=above,
+            identifier=record.identifier,
+            now=self._office.now(),
+        )
+        claims.require_match(record)
+        if statement.text != chain.leaf.token:
+            raise UntrustedError("registry.prefixes.record_other", field="record", prefix=prefix.key)
+        return record
+
+    def _with_next_key(self, home: Home, *, compromised: bool) -> Home:
+        office = self._office
+        if home.next_kid and not compromised:
+            return home
+        next_kid = home.next_kid or office.keys.create().kid
+        changed = replace(home, next_kid=next_kid, resign=home.resign or compromised)
+        with office.store.write() as unit:
+            unit.put_home(changed)
+            office.note(unit, home.prefix, home.prefix.key, "rotation begun", {"kid": next_kid})
+        office.homes.refresh()
+        return changed
+
+    def _keep(self, home: Home, changed: Home, new_roots: Sequence[str]) -> None:
+        if changed == home and not new_roots:
+            return
+        with self._office.store.write() as unit:
+            for text in new_roots:
+                unit.add_root(read_root(text).ver, text)
+            unit.put_home(changed)
+            detail = {
+                "state": changed.state.value,
+                "version": read(changed.chain[0]).ver,
+                "kid": changed.kid,
+            }
+            self._office.note(unit, home.prefix, _superior(home).parent.handle.text, "learned", detail)
+
+
+def _longer(stored: Sequence[str], received: Sequence[str]) -> Sequence[str]:
+    """Return the longer of two lists of roots, whose common part must be the same."""
+    shared = min(len(stored), len(received))
+    if list(stored[:shared]) != list(received[:shared]):
+        raise UntrustedError("registry.prefixes.other_roots", field="roots")
+    return received if len(received) > len(stored) else stored
+
+
+def _check_leaf(chain: VerifiedChain, home: Home, superior: Superior) -> str:
+    """Return the key in use, which must be one of ours."""
+    leaf: Statement = chain.leaf
+    if leaf.subject != home.prefix or leaf.issuer != superior.parent:
+        raise UntrustedError(
+            "registry.prefixes.chain_other", field="chain", prefix=home.prefix.key, value=leaf.subject.key
+        )
+    kid = leaf.keys[0].kid
+    if kid not in (home.kid, home.next_kid):
+        raise UntrustedError(
+            "registry.prefixes.key_foreign", field="chain", prefix=home.prefix.key, value=kid
+        )
+    return kid
+
+
+def _kept_state(home: Home, said: HomeState) -> HomeState:
+    """A prefix we are closing stays closing while its superior calls it active."""
+    if said is HomeState.ACTIVE and home.state is HomeState.CLOSING:
+        return home.state
+    return said
+
+
+def _superior(home: Home) -> Superior:
+    if home.superior is None:
+        raise NotSupportedError("registry.prefixes.own_superior", field="prefix", prefix=home.prefix.key)
+    return home.superior
+
+
+def _may_ask_again(home: Home) -> bool:
+    return home.origin is Origin.JOINED and home.state in (HomeState.PENDING, HomeState.REFUSED)
+
+
+def _wanted(letter: InvitationLetter, prefix: Prefix | None, now: int) -> Prefix:
+    if now > letter.expires:
+        raise ForbiddenError(
+            "registry.prefixes.invitation_expired", field="invitation", expires=as_date(letter.expires)
+        )
+    wanted = prefix or letter.prefix
+    if wanted is None:
+        raise InvalidValueError("registry.prefixes.prefix_needed", field="prefix", parent=letter.parent.key)
+    if letter.prefix is not None and wanted != letter.prefix:
+        raise ForbiddenError(
+            "registry.prefixes.prefix_other", field="prefix", prefix=wanted.key, invited=letter.prefix.key
+        )
+    if wanted.parent != letter.parent:
+        raise MalformedIdentifierError(
+            "registry.prefixes.prefix_outside", field="prefix", value=wanted.key, parent=letter.parent.key
+        )
+    return wanted

@@ -1,0 +1,1 @@
+"""Trust: strict JWS, key admission, statements and chains of delegations, record signatures."""

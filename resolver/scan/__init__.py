@@ -1,0 +1,1 @@
+"""The page behind a label: what somebody beside a leaking drum needs first."""

@@ -1,0 +1,86 @@
+import contextlib
+import json
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registry.errors import MalformedError
+from registry.trust.strict_json import MAX_INTEGER, loads
+
+DOCUMENTS = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-MAX_INTEGER, MAX_INTEGER)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(DOCUMENTS)
+def test_what_json_writes_is_read_back(document):
+    assert loads(json.dumps(document).encode()) == document
+    assert loads(json.dumps(document, ensure_ascii=False, indent=1).encode()) == document
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b'{"a":1,"a":1}', "json_duplicate"),
+        (b'{"x":[{"a":1,"\\u0061":2}]}', "json_duplicate"),
+        (b"[NaN]", "json_number"),
+        (b"[Infinity]", "json_number"),
+        (b"[-Infinity]", "json_number"),
+        (b"[1e999]", "json_number"),
+        (b"[9007199254740992]", "json_integer"),
+        (b"[-9007199254740992]", "json_integer"),
+        (b"[" + b"9" * 10_000 + b"]", "json_integer"),
+        (b'["\\ud800"]', "json_surrogate"),
+        (b'{"\\udfff":1}', "json_surrogate"),
+        (b'"\xed\xa0\x80"', "json_utf8"),
+        (b"\xff", "json_utf8"),
+        (b"\xef\xbb\xbf{}", "json_syntax"),
+        (b"", "json_syntax"),
+        (b"{} {}", "json_syntax"),
+        (b"{'a':1}", "json_syntax"),
+        (b"[1,]", "json_syntax"),
+        (b'"\x01"', "json_syntax"),
+        (b"[" * 33 + b"]" * 33, "json_depth"),
+        (b'{"a":' * 10_000, "json_depth"),
+        (b'"\\\\"' + b"[" * 1000, "json_depth"),
+    ],
+)
+def test_what_two_readers_could_understand_differently_is_refused(data, reason):
+    with pytest.raises(MalformedError) as refused:
+        loads(data)
+    assert refused.value.code == f"registry.trust.{reason}"
+    assert refused.value.message("zh")
+
+
+def test_brackets_inside_texts_do_not_count_as_depth():
+    assert loads(json.dumps(["[" * 100 + '"\\' + "{" * 100]).encode()) == ["[" * 100 + '"\\' + "{" * 100]
+
+
+def test_the_deepest_allowed_document_is_read():
+    assert loads(b"[" * 32 + b"]" * 32)
+    with pytest.raises(MalformedError):
+        loads(b"[[]]", max_depth=1)
+
+
+@pytest.mark.parametrize(
+    "hostile", [b'"' + b'\\"' * 120_000 + b"[" * 40, b'"' * 120_001 + b"[" * 40, b"\\" * 200_000]
+)
+def test_hostile_texts_cost_time_in_proportion_to_their_length(hostile):
+    before = time.perf_counter()
+    with pytest.raises(MalformedError):
+        loads(hostile)
+    assert time.perf_counter() - before < 2
+
+
+@given(st.binary(max_size=80))
+def test_whatever_the_bytes_are_the_answer_is_a_document_or_a_refusal(data):
+    with contextlib.suppress(MalformedError):
+        json.dumps(loads(data), allow_nan=False).encode()
