@@ -5,6 +5,7 @@ From outside in: the dispatcher of the hottest routes (`resolver.hot_routes`) â†
 """
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -42,7 +43,8 @@ def create_app(node: Any, *, doors: Sequence[Door], guard: Guard) -> FastAPI:
     )
     app.state.node = node
     for door in doors:
-        app.router.routes.extend(flat(door.router.routes))
+        # Copies: the guard wraps a route's handler, and a router may serve several nodes of one process.
+        app.router.routes.extend(copy(route) for route in flat(door.router.routes))
     guard.protect(flat(app.router.routes))
     problems.install(app)
     return app

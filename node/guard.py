@@ -83,7 +83,7 @@ class Guard:
         settle: Callable[[], Awaitable[None]],
         proxied: bool = False,
     ) -> None:
-        self._access = access
+        self.access = access
         self._authenticator = authenticator
         self._limiter = limiter
         self._settle = settle
@@ -106,9 +106,9 @@ class Guard:
         )
 
     def _rule(self, method: str, path: str) -> Rule | None:
-        found = self._access.get(f"{method} {path}")
+        found = self.access.get(f"{method} {path}")
         if found is None and method == "HEAD":
-            return self._access.get(f"GET {path}")
+            return self.access.get(f"GET {path}")
         return found
 
     def _wrapped(self, inner: Application, path: str, rules: Mapping[str, Rule]) -> Application:

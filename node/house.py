@@ -16,6 +16,7 @@ from node.background import Background
 from node.edge import Application, Edge
 from node.forwarding_servicer import CallForwarder, Settling
 from node.handle_site import describe_site
+from node.guard import Guard
 from node.health import Health
 from node.limits import Limiter
 from node.logs import logger
@@ -111,19 +112,39 @@ class Node:
         self._app: FastAPI | None = None
         self._in_front: Callable[[Application], Edge] | None = None
         self._hot_routes: Callable[[Application], HotRoutes] | None = None
+        self._guard: Guard | None = None
         self._seen: object = None
 
     def use_app(
         self,
         app: FastAPI,
         *,
+        guard: Guard,
         edge: Callable[[Application], Edge],
         hot_routes: Callable[[Application], HotRoutes],
     ) -> None:
         """Take the application; the composition root calls it once."""
         self._app, self._in_front, self._hot_routes = app, edge, hot_routes
+        self._guard = guard
 
     # what it tells about itself
+
+    @property
+    def guard(self) -> Guard:
+        """What stands in front of every HTTP route."""
+        if self._guard is None:
+            raise RuntimeError("use_app comes first")
+        return self._guard
+
+    @property
+    def http_access(self) -> Access:
+        """The rule of every HTTP route."""
+        return self.guard.access
+
+    @property
+    def rpc_access(self) -> Access:
+        """The rule of every RPC."""
+        return self._parts.rpc_access
 
     @property
     def app(self) -> FastAPI:

@@ -34,7 +34,10 @@ def configure(config: LogsConfig, *, process: str = "first") -> None:
     """
     level = _LEVELS.get(config.level, logging.INFO)
     renderer: Any = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        structlog.dev.ConsoleRenderer(
+            # No local variables in a traceback: one of them may be a secret.
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
         if config.format == "text"
         else structlog.processors.JSONRenderer(
             serializer=lambda event, **_: orjson.dumps(event, default=str).decode()

@@ -50,7 +50,7 @@ def problem(
     language = preferred(accept_language)
     status = HTTP_STATUS[error.kind]
     shown = (
-        InternalError("node.problems.internal", request=request_id) if error.kind is Kind.INTERNAL else error
+        InternalError("node.problems.internal_detail", request=request_id) if error.kind is Kind.INTERNAL else error
     )
     body: dict[str, Any] = {
         "type": TYPE_BASE + error.kind.value,
@@ -159,7 +159,7 @@ async def _http(request: Request, error: Exception) -> Response:
 
 async def _unknown(request: Request, error: Exception) -> Response:
     logger("node.http").error("internal", path=request.scope["path"][:200], exc_info=error)
-    return _answer(request, InternalError("node.problems.internal", request=""))
+    return _answer(request, InternalError("node.problems.internal_detail", request=""))
 
 
 def _is_uuid(spelling: str) -> bool:

@@ -204,7 +204,8 @@ def _mount(node: Node, ready: Ready, limiter: Limiter) -> None:
         return made
 
     node.metrics.follow({"grpc_hot_hits": lambda: node.hot.hits, "grpc_hot_misses": lambda: node.hot.misses})
-    node.use_app(create_app(node, doors=doors, guard=guard), edge=edge, hot_routes=dispatcher)
+    app = create_app(node, doors=doors, guard=guard)
+    node.use_app(app, guard=guard, edge=edge, hot_routes=dispatcher)
 
 
 def _authenticator(

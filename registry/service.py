@@ -2,48 +2,31 @@
 
 Rules:
 
-- who may write is decided first, then the syntax, then the template, then what stands there;
-- the same content from the same owner is success and changes nothing; other content needs `REPLACE`;
-- a withdrawn record takes no change but deletion; a deleted one answers with its tombstone until the owner registers
-  the identifier again, which continues its versions;
-- each version is signed, and stored with its search, change and audit rows in one transaction, or not at all;
-- a value keeps its timestamp and salt while its content stays.
+- the syntax is checked first, then who may write, then the template, then what stands there (`registry.versions`);
+- the writer takes the lock before it reads what it is going to change;
+- each version is signed, and stored with its search, change and audit rows in one transaction, or not at all.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from registry import versions
 from registry.clock import Clock
-from registry.errors import (
-    ConflictError,
-    ExistsError,
-    GoneError,
-    HazlinkError,
-    LimitError,
-    MalformedError,
-    NotFoundError,
-    ValueExistsError,
-    ValueNotFoundError,
-)
+from registry.errors import ConflictError, HazlinkError, LimitError, MalformedError, NotFoundError
 from registry.finding import Finder
 from registry.identifier import Identifier, Prefix
 from registry.ports import Signers, Templates
 from registry.principal import Operation, Principal
-from registry.record import Draft, Record, Status, Tombstone
+from registry.record import Draft, Record, Status
 from registry.results import AuditEntry, Change, Done, IfPresent, Page, Result, SetMode
 from registry.storage.engine import Database
 from registry.storage.records import RecordStore, RecordUnit, Write
-from registry.trust.record_signature import SALT_BYTES, sign_record
-from registry.value import TOMBSTONE_INDEX, Value
+from registry.trust.record_signature import sign_record
+from registry.value import Value
 
 __all__ = ["MAX_BATCH", "Registry"]
 
 MAX_BATCH = 2_000
-_MAX_VALUES = 2_048
-_MAX_DATA_BYTES = 65_536
-_MAX_REASON = 500
-_MAX_REPLACEMENTS = 20
-_TOMBSTONE_TYPE = "HZ_TOMBSTONE"
 _RESIGN_PAGE = 500
 
 #: What the audit trail calls the two ways to end.
@@ -51,15 +34,6 @@ _ENDING = {Status.WITHDRAWN: "withdraw", Status.DELETED: "delete"}
 
 #: Makes the new values of a record from what stands there.
 _Edit = Callable[[Record], tuple[Value, ...]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Checked:
-    """A draft that may be written and fits its template."""
-
-    identifier: Identifier
-    kind: str
-    values: tuple[Value, ...]
 
 
 class Registry:
@@ -107,11 +81,11 @@ class Registry:
         with self._store.write() as unit:
             unit.lock()
             before = unit.get([checked.identifier]).get(checked.identifier.key)
-            _expect(checked.identifier, before, expected_version)
-            made = self._decide(checked, before, if_present)
+            versions.expect(checked.identifier, before, expected_version)
+            made = self._decided(checked, before, if_present)
             if made is not None:
                 unit.write([self._write(made, before, principal, "replace" if before else "register")])
-        return _result(draft.identifier, before, made)
+        return versions.result(draft.identifier, before, made)
 
     def register_many(
         self,
@@ -135,20 +109,20 @@ class Registry:
         with self._store.read() if dry_run else self._store.write() as unit:
             if not dry_run:
                 unit.lock()
-            present = unit.get([c.identifier for c in checked if isinstance(c, _Checked)])
+            present = unit.get([c.identifier for c in checked if isinstance(c, versions.Checked)])
             for draft, item in zip(drafts, checked, strict=True):
                 if isinstance(item, HazlinkError):
                     results.append(Result(draft.identifier, Done.REFUSED, error=item))
                     continue
                 before = present.get(item.identifier.key)
                 try:
-                    made = self._decide(item, before, if_present)
+                    made = self._decided(item, before, if_present)
                 except HazlinkError as error:
                     results.append(Result(draft.identifier, Done.REFUSED, error=error))
                     continue
                 if made is not None and not dry_run:
                     writes.append(self._write(made, before, principal, "replace" if before else "register"))
-                results.append(_result(draft.identifier, before, made))
+                results.append(versions.result(draft.identifier, before, made))
             if writes:
                 unit.write(writes)
         return results
@@ -171,24 +145,12 @@ class Registry:
             ValueNotFoundError: mode MODIFY and the index is not there.
             And those of `register`.
         """
+        named = fields or {}
         given = tuple(values)
 
         def edit(record: Record) -> tuple[Value, ...]:
-            made = {v.index: v for v in self._templates.values_of(record.kind, fields or {})}
-            made |= {v.index: v for v in given}
-            # a field that is set is set whole: of a repeated one no old value stays behind
-            kept = {v.index: v for v in record.values if v.type not in (fields or {}) or mode is not SetMode.PUT}
-            for index in made:
-                if mode is SetMode.ADD and index in kept:
-                    raise ValueExistsError(
-                        "registry.record.index_taken",
-                        field=f"values[{index}]",
-                        index=index,
-                        identifier=record.identifier.text,
-                    )
-                if mode is SetMode.MODIFY and index not in kept:
-                    raise _no_value(record, index)
-            return tuple((kept | made)[index] for index in sorted(kept | made))
+            made = (*self._templates.values_of(record.kind, named), *given)
+            return versions.merged(record, made, mode, fields=named)
 
         return self._edit(principal, identifier, edit, "set", expected_version)
 
@@ -209,10 +171,7 @@ class Registry:
         unwanted = frozenset(indexes)
 
         def edit(record: Record) -> tuple[Value, ...]:
-            for index in sorted(unwanted):
-                if record.value(index) is None:
-                    raise _no_value(record, index)
-            return tuple(v for v in record.values if v.index not in unwanted)
+            return versions.without(record, unwanted)
 
         return self._edit(principal, identifier, edit, "remove", expected_version)
 
@@ -372,7 +331,8 @@ class Registry:
                 old = [r for r in batch if r.signature is None or r.signature.kid != signer.kid]
                 writes = []
                 for record in old:
-                    fresh = replace(record, version=record.version + 1, modified=self._instant(record))
+                    at = max(self._now(), record.modified)
+                    fresh = replace(record, version=record.version + 1, modified=at)
                     signed = sign_record(fresh, signer, issuer)
                     writes.append(self._kept(signed, record, f"300:0.NA/{issuer}", "resign"))
                 unit.write(writes)
@@ -381,15 +341,17 @@ class Registry:
                 return done
             after = batch[-1].identifier.suffix_key
 
-    def _check(self, principal: Principal, draft: Draft) -> _Checked:
+    def _check(self, principal: Principal, draft: Draft) -> versions.Checked:
         identifier = Identifier.parse_new(draft.identifier, field="identifier")
         self._admit(principal, identifier)
-        _check_sizes(draft.values)
+        versions.check_sizes(draft.values)
         kind, values = self._templates.apply(draft, identifier)
-        return _Checked(identifier, kind, values)
+        return versions.Checked(identifier, kind, values)
 
-    def _check_all(self, principal: Principal, drafts: Sequence[Draft]) -> list[_Checked | HazlinkError]:
-        checked: list[_Checked | HazlinkError] = []
+    def _check_all(
+        self, principal: Principal, drafts: Sequence[Draft]
+    ) -> list[versions.Checked | HazlinkError]:
+        checked: list[versions.Checked | HazlinkError] = []
         seen: set[str] = set()
         for draft in drafts:
             try:
@@ -416,31 +378,6 @@ class Registry:
         )
         self._signers.signer_for(identifier.authority)
 
-    def _decide(self, checked: _Checked, before: Record | None, if_present: IfPresent) -> Record | None:
-        """Return the new version, unsigned; None when what stands there is the same.
-
-        Raises:
-            ExistsError, GoneError: what stands there may not be replaced.
-        """
-        identifier = checked.identifier
-        if before is None:
-            return self._version(identifier, checked.kind, checked.values, None)
-        if before.status is Status.DELETED:
-            return self._version(identifier, checked.kind, checked.values, before)
-        if before.status is Status.WITHDRAWN:
-            raise _gone(before, "withdrawn")
-        if before.kind == checked.kind and _same(before.values, checked.values):
-            return None
-        if if_present is IfPresent.CONFIRM:
-            raise ExistsError(
-                "registry.record.exists",
-                field="identifier",
-                identifier=before.identifier.text,
-                version=before.version,
-            )
-        # the registered spelling stays
-        return self._version(before.identifier, checked.kind, checked.values, before)
-
     def _edit(
         self,
         principal: Principal,
@@ -454,17 +391,19 @@ class Registry:
         with self._store.write() as unit:
             unit.lock()
             before = _active(named, unit)
-            _expect(named, before, expected_version)
+            versions.expect(named, before, expected_version)
             values = edit(before)
-            _check_sizes(values)
+            versions.check_sizes(values)
             kind, checked = self._templates.apply(
                 Draft(identifier=before.identifier.text, kind=before.kind, values=values), before.identifier
             )
             made = None
-            if not _same(before.values, checked):
-                made = self._version(before.identifier, kind, checked, before)
+            if not versions.same(before.values, checked):
+                made = versions.next_version(
+                    before.identifier, kind, checked, before, now=self._now(), salts=self._salts
+                )
                 unit.write([self._write(made, before, principal, action)])
-        return _result(named.text, before, made)
+        return versions.result(named.text, before, made)
 
     def _end(
         self,
@@ -479,66 +418,27 @@ class Registry:
         named = _read(identifier)
         self._admit(principal, named)
         reason = reason.strip()
-        if not 0 < len(reason) <= _MAX_REASON:
-            raise MalformedError("registry.record.reason", field="reason", limit=_MAX_REASON)
-        if len(replaced_by) > _MAX_REPLACEMENTS:
-            raise LimitError(
-                "registry.record.replacements",
-                field="replaced_by",
-                count=len(replaced_by),
-                limit=_MAX_REPLACEMENTS,
-            )
         heirs = tuple(Identifier.parse(heir, field="replaced_by").text for heir in replaced_by)
         with self._store.write() as unit:
             unit.lock()
             before = _present(named, unit)
-            _expect(named, before, expected_version)
+            versions.expect(named, before, expected_version)
             if before.status is Status.WITHDRAWN and status is Status.WITHDRAWN:
-                return _ended_again(named, before, reason, heirs)
-            at = self._instant(before)
-            stone = Tombstone(status.name.lower(), f"0.NA/{named.authority}", reason, at, heirs)
-            value = Value(TOMBSTONE_INDEX, _TOMBSTONE_TYPE, stone.to_data())
-            kept = () if status is Status.DELETED else before.values
-            values = tuple(
-                sorted([*(v for v in kept if v.index != TOMBSTONE_INDEX), value], key=lambda v: v.index)
+                versions.ended_again(before, reason, heirs)
+                return versions.result(named.text, before, None)
+            made = versions.ended(
+                before, status, reason=reason, heirs=heirs, now=self._now(), salts=self._salts
             )
-            made = self._version(before.identifier, before.kind, values, before, status=status)
             unit.write([self._write(made, before, principal, _ENDING[status])])
-        return _result(named.text, before, made)
+        return versions.result(named.text, before, made)
 
-    def _version(
-        self,
-        identifier: Identifier,
-        kind: str,
-        values: Sequence[Value],
-        before: Record | None,
-        *,
-        status: Status = Status.ACTIVE,
-    ) -> Record:
-        """Return the next version of a record, its values stamped and salted, not yet signed."""
-        at = self._instant(before)
-        kept = {v.index: v for v in before.values} if before else {}
-        stamped = []
-        for value in values:
-            old = kept.get(value.index)
-            if old is not None and old.same_content(value):
-                stamped.append(old)
-                continue
-            salt = b"" if value.visibility.is_public else self._salts(SALT_BYTES)
-            stamped.append(replace(value, timestamp=at, salt=salt))
-        return Record(
-            identifier=identifier,
-            kind=kind,
-            version=before.version + 1 if before else 1,
-            status=status,
-            values=tuple(stamped),
-            modified=at,
-        )
+    def _decided(
+        self, checked: versions.Checked, before: Record | None, if_present: IfPresent
+    ) -> Record | None:
+        return versions.decide(checked, before, if_present, now=self._now(), salts=self._salts)
 
-    def _instant(self, before: Record | None) -> int:
-        """Return the time of a new version: never before the old one, whatever the clock did."""
-        now = int(self._clock.now())
-        return max(now, before.modified) if before else now
+    def _now(self) -> int:
+        return int(self._clock.now())
 
     def _write(self, made: Record, before: Record | None, principal: Principal, action: str) -> Write:
         signer, issuer = self._signers.signer_for(made.identifier.authority)
@@ -571,79 +471,12 @@ def _present(identifier: Identifier, unit: RecordUnit) -> Record:
     if found is None:
         raise NotFoundError("registry.record.unknown", field="identifier", identifier=identifier.text)
     if found.status is Status.DELETED:
-        raise _gone(found, "deleted")
+        raise versions.gone(found)
     return found
 
 
 def _active(identifier: Identifier, unit: RecordUnit) -> Record:
     found = _present(identifier, unit)
     if found.status is Status.WITHDRAWN:
-        raise _gone(found, "withdrawn")
+        raise versions.gone(found)
     return found
-
-
-def _gone(record: Record, name: str) -> GoneError:
-    stone = record.tombstone
-    return GoneError(
-        f"registry.record.{name}",
-        field="identifier",
-        identifier=record.identifier.text,
-        reason=stone.reason if stone else "?",
-    )
-
-
-def _expect(identifier: Identifier, before: Record | None, expected: int | None) -> None:
-    version = before.version if before else 0
-    if expected is not None and expected != version:
-        raise ConflictError(
-            "registry.record.version",
-            field="expected_version",
-            identifier=identifier.text,
-            version=version,
-            expected=expected,
-        )
-
-
-def _same(before: Sequence[Value], after: Sequence[Value]) -> bool:
-    return len(before) == len(after) and all(b.same_content(a) for b, a in zip(before, after, strict=True))
-
-
-def _check_sizes(values: Sequence[Value]) -> None:
-    if len(values) > _MAX_VALUES:
-        raise LimitError("registry.record.values", field="values", count=len(values), limit=_MAX_VALUES)
-    for position, value in enumerate(values):
-        if len(value.data) > _MAX_DATA_BYTES:
-            raise LimitError(
-                "registry.record.value_size",
-                field=f"values[{position}].data",
-                size=len(value.data),
-                limit=_MAX_DATA_BYTES,
-            )
-        if value.index == TOMBSTONE_INDEX or value.type == _TOMBSTONE_TYPE:
-            raise MalformedError(
-                "registry.record.index_reserved", field=f"values[{position}].index", index=TOMBSTONE_INDEX
-            )
-
-
-def _no_value(record: Record, index: int) -> ValueNotFoundError:
-    return ValueNotFoundError(
-        "registry.record.index_missing",
-        field=f"values[{index}]",
-        identifier=record.identifier.text,
-        index=index,
-    )
-
-
-def _result(given: str, before: Record | None, made: Record | None) -> Result:
-    if made is None:
-        return Result(given, Done.UNCHANGED, before.version if before else 0)
-    created = before is None or before.status is Status.DELETED
-    return Result(given, Done.CREATED if created else Done.CHANGED, made.version)
-
-
-def _ended_again(identifier: Identifier, before: Record, reason: str, heirs: tuple[str, ...]) -> Result:
-    """Withdrawing twice for the same reason is success; for another it is refused, the first stands."""
-    stone = before.tombstone
-    if stone is not None and (stone.reason, stone.replaced_by) == (reason, heirs):
-        return Result(identifier.text, Done.UNCHANGED, before.version)
-    raise _gone(before, "withdrawn")

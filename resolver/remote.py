@@ -176,12 +176,10 @@ class RemoteAnswers:
 
     def _board(self, questions: Sequence[Question]) -> "list[asyncio.Future[_Landed]]":
         """Return the flight of each question, joining those that are under way already."""
-        new: defaultdict[int, dict[str, Identifier]] = defaultdict(dict)
+        by_hops: defaultdict[int, dict[str, Identifier]] = defaultdict(dict)
         for question in questions:
-            key = question.identifier.key
-            if key not in self._flights and not any(key in others for others in new.values()):
-                new[question.query.hops][key] = question.identifier
-        for hops, identifiers in new.items():
+            by_hops[question.query.hops][question.identifier.key] = question.identifier
+        for hops, identifiers in by_hops.items():
             self._launch(list(identifiers.values()), hops)
         return [self._flights[question.identifier.key] for question in questions]
 

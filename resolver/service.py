@@ -16,7 +16,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from functools import lru_cache
 
 from registry.clock import Clock
 from registry.errors import HazlinkError, LoopError, NotResponsibleError
@@ -24,7 +23,6 @@ from registry.identifier import Identifier, Prefix
 from registry.principal import ANONYMOUS, Principal
 from registry.trust.chain import Marks
 from registry.trust.root import Anchor
-from registry.trust.statement import read
 from resolver.answer import Answer, Outcome, Query, Referral
 from resolver.cache import Caches
 from resolver.config import ResolverConfig
@@ -34,7 +32,7 @@ from resolver.ports import Authority, Change, Endpoint, Peer, SharedCache
 from resolver.ready import Ready
 from resolver.recursion import Recursion
 from resolver.remote import RemoteAnswers
-from resolver.verification import Trust
+from resolver.verification import Trust, subject_of
 from resolver.watching import Changes
 
 __all__ = ["Resolver"]
@@ -254,7 +252,7 @@ class Resolver:
             asked=query.identifier,
             outcome=Outcome.REFERRAL,
             ttl=int(self._config.delegation_seconds),
-            referral=Referral(_subject(chain[0]), chain),
+            referral=Referral(subject_of(chain[0]), chain),
         )
 
     def _changed(self, change: Change) -> None:
@@ -308,11 +306,6 @@ def _recursion(ground: _Ground, peer: Peer, trust: Trust, caches: Caches) -> Rec
         executor=ground.executor,
         config=ground.config,
     )
-
-
-@lru_cache(maxsize=1024)
-def _subject(token: str) -> Prefix:
-    return read(token).subject
 
 
 def _failed(query: Query, error: HazlinkError) -> Answer:

@@ -4,6 +4,9 @@ Rules (DESIGN 1, 2, 5; facts on federation, (a)):
 
 - a chain is verified from the pinned root; one that held is remembered and used again while it has not expired and no
   newer statement about any prefix in it was seen;
+- a node may show its chain with an older statement of a tier above, which was renewed meanwhile: the newer one, by
+  which the walk came there, takes its place;
+- an answer that was verified stays good under a renewed delegation, but not under one that took back a key or a right;
 - a suspended or revoked prefix is neither walked to nor believed;
 - an answer is signed by the prefix of the zone that was asked, or by one below: never by one above it;
 - the record covers the question, its frame says what was signed, and no public value is left out: it was asked whole;
@@ -18,6 +21,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TypeAlias
 
 from registry.clock import Clock
@@ -27,12 +31,13 @@ from registry.record import Record, Status
 from registry.trust.chain import Marks, VerifiedChain, verify_chain
 from registry.trust.record_signature import verify_record
 from registry.trust.root import Anchor
+from registry.trust.statement import Statement, read
 from resolver.answer import Answer, Outcome, Proof, Source
 from resolver.ports import Endpoint
 from resolver.shaping import OUTCOME_OF
 from resolver.walk import Zone
 
-__all__ = ["Found", "Missing", "Referred", "Trust", "Verdict"]
+__all__ = ["Found", "Missing", "Referred", "Trust", "Verdict", "subject_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +109,7 @@ class Trust:
         self._lock = threading.Lock()
         self._chains: OrderedDict[tuple[str, ...], VerifiedChain] = OrderedDict()
         self._paths: OrderedDict[str, _Path] = OrderedDict()
-        self._newest: dict[str, int] = {}
+        self._newest: dict[str, Statement] = {}
         #: Grows when a newer statement is seen than one that was used before.
         self.generation = 0
 
@@ -127,7 +132,7 @@ class Trust:
         now = self._clock.now()
         with self._lock:
             known = self._chains.get(key)
-            if known is not None and self.is_current(known):
+            if known is not None and self._is_newest(known):
                 self._chains.move_to_end(key)
             else:
                 known = None
@@ -140,19 +145,26 @@ class Trust:
         with self._lock:
             for statement in made.statements:
                 name = statement.subject.key
-                before = self._newest.get(name, 0)
-                if statement.ver > before:
-                    self._newest[name] = statement.ver
-                    self.generation += before > 0
+                before = self._newest.get(name)
+                if before is None or statement.ver > before.ver:
+                    self._newest[name] = statement
+                    self.generation += before is not None
             self._chains[key] = made
             while len(self._chains) > self._most:
                 self._chains.popitem(last=False)
         return made
 
     def is_current(self, chain: VerifiedChain) -> bool:
-        """Say whether no newer statement was seen about any prefix of a chain that held."""
+        """Say whether what was verified under a chain is still good: nothing in it was taken back since."""
         newest = self._newest
-        return all(statement.ver >= newest.get(statement.subject.key, 0) for statement in chain.statements)
+        return all(_upholds(newest.get(statement.subject.key), statement) for statement in chain.statements)
+
+    def _is_newest(self, chain: VerifiedChain) -> bool:
+        for statement in chain.statements:
+            seen = self._newest.get(statement.subject.key)
+            if seen is not None and seen.ver > statement.ver:
+                return False
+        return True
 
     def learn(self, chain: VerifiedChain) -> Zone:
         """Remember the way to the subject of a verified chain, and return its zone."""
@@ -198,14 +210,21 @@ class Trust:
             raise UnavailableError("resolver.walk.no_anchor", field="anchor")
         return Zone(None, self._top)
 
-    def delegated(self, tokens: Sequence[str], identifier: Identifier) -> VerifiedChain:
+    def delegated(
+        self, tokens: Sequence[str], identifier: Identifier, zone: Zone | None = None
+    ) -> VerifiedChain:
         """Verify the chain of a delegation that is to be followed to an identifier.
+
+        Args:
+            tokens: statements, leaf first.
+            identifier: what is looked for.
+            zone: who showed it; None for this node itself.
 
         Raises:
             UntrustedError: it does not hold, is suspended or revoked, or does not cover the identifier.
             UnavailableError: a mark cannot be stored.
         """
-        chain = self.chain(tokens)
+        chain = self._shown_by(zone, tokens)
         chain.require_active()
         if not chain.covers(identifier):
             raise UntrustedError(
@@ -237,15 +256,15 @@ class Trust:
                     raise UntrustedError("resolver.walk.hearsay", field="source", value=identifier.text)
                 return Missing(max(0, answer.ttl))
             case Outcome.REFERRAL:
-                return self._referred(answer, identifier)
+                return self._referred(answer, identifier, zone)
             case Outcome.FAILED:
                 return answer.error or InternalError("resolver.walk.no_reason", value=identifier.text)
 
-    def _referred(self, answer: Answer, identifier: Identifier) -> Referred:
+    def _referred(self, answer: Answer, identifier: Identifier, zone: Zone) -> Referred:
         referral = answer.referral
         if referral is None:
             raise MalformedError("resolver.walk.no_referral", field="referral", value=identifier.text)
-        chain = self.delegated(referral.chain, identifier)
+        chain = self.delegated(referral.chain, identifier, zone)
         if chain.subject != referral.prefix:
             raise UntrustedError(
                 "resolver.walk.referral_other",
@@ -290,9 +309,19 @@ class Trust:
             ttl=max(0, answer.ttl),
         )
 
+    def _shown_by(self, zone: Zone | None, tokens: Sequence[str]) -> VerifiedChain:
+        """Verify a chain shown by a zone, with the zone's own place in the tree as the walk knows it."""
+        try:
+            return self.chain(tokens)
+        except UntrustedError:
+            spliced = _spliced(zone, tokens) if zone is not None and zone.chain else tuple(tokens)
+            if spliced == tuple(tokens):
+                raise
+            return self.chain(spliced)
+
     def _vouching(self, proof: Proof, identifier: Identifier, zone: Zone) -> VerifiedChain:
         """Verify the chain of a proof, and that it is the zone's own or one below."""
-        chain = self.chain(proof.chain)
+        chain = self._shown_by(zone, proof.chain)
         here = zone.prefix
         if proof.issuer != chain.subject or (here is not None and not here.contains(chain.subject)):
             raise UntrustedError(
@@ -303,6 +332,37 @@ class Trust:
                 value=identifier.text,
             )
         return chain
+
+
+def _upholds(newest: Statement | None, statement: Statement) -> bool:
+    """Say whether a newer statement leaves standing what was verified under an older one."""
+    if newest is None or newest.ver <= statement.ver:
+        return True
+    kept = {key.kid for key in newest.keys}
+    return (
+        newest.state == "active"
+        and all(key.kid in kept for key in statement.keys)
+        and set(statement.perms) <= set(newest.perms)
+    )
+
+
+@lru_cache(maxsize=4096)
+def subject_of(token: str) -> Prefix:
+    """Return the prefix a statement is about, whether it holds or not.
+
+    Raises:
+        MalformedError: it is no statement.
+        UntrustedError: as `registry.trust.statement.read`.
+    """
+    return read(token).subject
+
+
+def _spliced(zone: Zone, tokens: Sequence[str]) -> tuple[str, ...]:
+    """Put the statements by which the walk came to a zone in the place of those the zone shows."""
+    for number, token in enumerate(tokens):
+        if subject_of(token) == zone.prefix:
+            return (*tokens[:number], *zone.chain)
+    return tuple(tokens)
 
 
 def _require_whole(record: Record, missing: tuple[int, ...]) -> None:
@@ -320,4 +380,8 @@ def _require_whole(record: Record, missing: tuple[int, ...]) -> None:
 
 def _zone(chain: VerifiedChain) -> Zone:
     endpoints = chain.leaf.endpoints
-    return Zone(chain.subject, tuple(Endpoint(url, endpoints.tls_x5t_s256) for url in endpoints.resolve))
+    return Zone(
+        chain.subject,
+        tuple(Endpoint(url, endpoints.tls_x5t_s256) for url in endpoints.resolve),
+        chain.tokens,
+    )

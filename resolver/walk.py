@@ -28,10 +28,12 @@ class Zone:
     Attributes:
         prefix: the delegated prefix; None is above all of them: the top tier's own endpoints.
         endpoints: where it is served, in the order to be asked.
+        chain: the statements it stands on, leaf first, as its superior showed them.
     """
 
     prefix: Prefix | None
     endpoints: tuple[Endpoint, ...]
+    chain: tuple[str, ...] = ()
 
 
 class Walk:

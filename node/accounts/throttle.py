@@ -52,7 +52,7 @@ class Throttle:
         return (
             (f"{name}\0{address}", self._failures),
             (f"{name}\0", self._failures * 10),
-            (f"\0{address}", self._failures * 6),
+            (f"\1{address}", self._failures * 6),
         )
 
     def _wait(self, key: str, patience: int, now: float) -> float:

@@ -7,7 +7,6 @@ large table begins its key with the prefix; on PostgreSQL records and search row
 from sqlalchemy import (
     BigInteger,
     Column,
-    Connection,
     Index,
     Integer,
     LargeBinary,
@@ -22,18 +21,13 @@ from sqlalchemy import (
 from registry.storage.engine import metadata
 
 __all__ = [
-    "PARTITIONS",
     "audit",
     "change",
     "counter",
-    "create_partitions",
     "record",
     "search",
     "signing_key",
 ]
-
-#: Hash partitions of the large tables on PostgreSQL.
-PARTITIONS = 8
 
 
 def _key(length: int) -> String:
@@ -114,15 +108,3 @@ audit = Table(
     Column("before", LargeBinary),
     Index("ix_audit_prefix_suffix_position", "prefix", "suffix", "position"),
 )
-
-
-def create_partitions(connection: Connection) -> None:
-    """Make the partitions of the large tables; nothing to do on SQLite."""
-    if connection.dialect.name != "postgresql":
-        return
-    for name in ("record", "search"):
-        for part in range(PARTITIONS):
-            connection.exec_driver_sql(
-                f"CREATE TABLE IF NOT EXISTS {name}_p{part} PARTITION OF {name}"
-                f" FOR VALUES WITH (MODULUS {PARTITIONS}, REMAINDER {part})"
-            )

@@ -51,8 +51,9 @@ def test_every_python_example_is_python(body):
 
 
 def test_every_command_in_the_documents_exists():
-    from node.cli import app
     from typer.main import get_command
+
+    from node.cli import app
 
     known = get_command(app)
     for path in DOCUMENTS:

@@ -7,7 +7,7 @@ import pytest
 
 from registry.errors import LoopError, NotResponsibleError, UnavailableError, UntrustedError
 from registry.record import Status
-from registry.trust.statement import Endpoints
+from registry.trust.statement import Endpoints, StatementKey
 from registry.value import PRIVATE, Value
 from resolver.answer import Answer, Outcome, Query, Referral, Source
 from resolver.config import ResolverConfig
@@ -385,6 +385,34 @@ async def test_a_referral_that_leads_up_or_elsewhere_is_refused(network):
     assert await refused(network, "88.107.1001/BATCH-9") == "resolver.walk.not_covered"
 
 
+async def test_an_endpoint_that_lags_behind_is_passed_over_for_one_that_does_not():
+    statements = {OWNER: {"endpoints": Endpoints(resolve=(url_of("lagging"), url_of(OWNER)))}}
+    async with Network(TOP, PARK, OWNER, ASKER, statements=statements) as network:
+        network.put(BATCH)
+        first = await network.resolve(OWNER, BATCH, with_chain=True)
+        lagging = network.add_node("lagging", books=network.nodes[OWNER].books)
+        network.withdraw(BATCH)
+        assert (await network.resolve(ASKER, BATCH)).outcome is Outcome.WITHDRAWN
+        for lie in (first, Answer(BATCH, Outcome.NOT_FOUND, ttl=60)):
+            lagging.tamper = lambda *_, lie=lie: lie
+            network.clock.move(3600)
+            assert (await network.resolve(ASKER, BATCH)).outcome is Outcome.WITHDRAWN
+
+
+async def test_not_found_from_somebodys_cache_is_not_believed(network):
+    network.tamper(OWNER, source=Source.CACHED)
+    assert await refused(network) == "resolver.walk.hearsay"
+
+
+async def test_a_private_value_that_another_node_shows_is_not_taken(network):
+    secret = Value(2001, "NOTE", b"secret", salt=b"s" * 16).seen_as(PRIVATE)
+    whole = network.put(BATCH, Value(2000, "NAME", b"n"), secret)
+    network.tamper(OWNER, lambda _, a: replace(a, record=replace(a.record, values=whole.values), withheld=()))
+    answer = await network.resolve(ASKER, BATCH)
+    assert [value.index for value in answer.record.values] == [2000]
+    assert answer.withheld == (2001,)
+
+
 # --- delegations ----------------------------------------------------------------------------------------------
 
 
@@ -420,17 +448,51 @@ async def test_a_delegation_wider_than_its_superiors_is_refused(network):
     assert await refused(network) == "registry.trust.wider_algs"
 
 
-async def test_answers_under_a_delegation_that_was_taken_back_are_not_given_even_stale(network):
-    network.put(BATCH)
-    network.put("88.107.1001/BATCH-2")
-    await network.resolve(ASKER, BATCH)
-    await network.resolve(ASKER, "88.107.1001/BATCH-2")
-    network.delegate(OWNER, state="revoked", ver=2, perms=())
-    network.clock.move(400)
-    await network.resolve(ASKER, BATCH)
-    network.stop(TOP)
-    second = await network.resolve(ASKER, "88.107.1001/BATCH-2")
-    assert second.outcome is Outcome.FAILED
+@pytest.mark.parametrize("later", [20, 200])
+async def test_answers_under_a_delegation_that_was_taken_back_are_not_given_fresh_or_stale(later):
+    async with Network(TOP, PARK, OWNER, ASKER, config=ResolverConfig(delegation_seconds=10)) as network:
+        for name in (BATCH, "88.107.1001/BATCH-2"):
+            network.put(name)
+            await network.resolve(ASKER, name)
+        network.delegate(OWNER, state="revoked", ver=2, perms=())
+        network.clock.move(later)
+        await network.resolve(ASKER, "88.107.1001/BATCH-3")
+        network.stop(TOP)
+        network.stop(PARK)
+        assert (await network.resolve(ASKER, "88.107.1001/BATCH-2")).outcome is Outcome.FAILED
+
+
+async def test_a_tier_above_renews_and_nobody_below_is_cut_off():
+    """The owner still shows its old chain; what was fetched before stays good, also when it is stale."""
+    async with Network(TOP, PARK, OWNER, ASKER, config=ResolverConfig(delegation_seconds=10)) as network:
+        for name in (BATCH, "88.107.1001/BATCH-2"):
+            network.put(name)
+        await network.resolve(ASKER, BATCH)
+        old = network.nodes[OWNER].books.chains[OWNER]
+        network.delegate(PARK, ver=2)
+        network.nodes[OWNER].books.chains[OWNER] = old
+        network.clock.move(20)
+        answer = await network.resolve(ASKER, "88.107.1001/BATCH-2", with_chain=True)
+        assert answer.outcome is Outcome.FOUND
+        assert answer.proof.chain == network.nodes[PARK].books.delegated[OWNER]
+        assert (await network.resolve(ASKER, BATCH)).source is Source.CACHED
+        network.stop(OWNER)
+        network.clock.move(180)
+        assert (await network.resolve(ASKER, BATCH)).source is Source.STALE
+
+
+async def test_a_key_that_was_taken_back_signs_nothing_new_and_nothing_old():
+    async with Network(TOP, PARK, OWNER, ASKER, config=ResolverConfig(delegation_seconds=10)) as network:
+        network.put(BATCH)
+        await network.resolve(ASKER, BATCH)
+        old = network.nodes[OWNER].books.chains[OWNER]
+        network.delegate(OWNER, ver=2, keys=(StatementKey.of(a_signer("new key"), nbf=0),))
+        network.nodes[OWNER].books.chains[OWNER] = old
+        network.clock.move(20)
+        network.put("88.107.1001/BATCH-2")
+        # it shows the statement that allowed the key, which is remembered as one that held
+        assert await refused(network, "88.107.1001/BATCH-2") == "registry.trust.kid_unknown"
+        assert (await network.resolve(ASKER, BATCH)).outcome is Outcome.FAILED
 
 
 async def test_new_endpoints_are_found(network):
