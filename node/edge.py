@@ -17,7 +17,7 @@ from node.logs import logger
 from node.metrics import Metrics
 from node.problems import refused
 from registry.clock import Clock
-from registry.errors import HazlinkError, LimitError, MalformedError, UnavailableError
+from registry.errors import HazlinkError, InternalError, LimitError, MalformedError, UnavailableError
 
 __all__ = ["Edge", "depth_within"]
 
@@ -77,10 +77,12 @@ class Edge:
         structlog.contextvars.bind_contextvars(request=request_id)
         started = self._clock.monotonic()
         status = 500
+        begun = False
 
         async def marked(message: Message) -> None:
-            nonlocal status
+            nonlocal status, begun
             if message["type"] == "http.response.start":
+                begun = True
                 status = message["status"]
                 message["headers"] = [
                     *message.get("headers", ()),
@@ -96,6 +98,11 @@ class Edge:
             # The rest of a body that was refused is still on the wire: the connection cannot be used again.
             answer.headers["connection"] = "close"
             await answer(scope, receive, marked)
+        except Exception as error:  # noqa: BLE001 — whatever comes up here must still be answered
+            # The application has answered and logged it, and raises it once more for a server that would not.
+            if not begun:
+                logger("node.http").error("internal", exc_info=error)
+                await refused(scope, InternalError("node.problems.internal"))(scope, receive, marked)
         finally:
             self._count(scope, status, self._clock.monotonic() - started)
             structlog.contextvars.unbind_contextvars("request")

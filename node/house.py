@@ -15,8 +15,8 @@ from node.accounts.service import Accounts
 from node.background import Background
 from node.edge import Application, Edge
 from node.forwarding_servicer import CallForwarder, Settling
-from node.handle_site import describe_site
 from node.guard import Guard
+from node.handle_site import describe_site
 from node.health import Health
 from node.limits import Limiter
 from node.logs import logger

@@ -36,7 +36,8 @@ def configure(config: LogsConfig, *, process: str = "first") -> None:
     renderer: Any = (
         structlog.dev.ConsoleRenderer(
             # No local variables in a traceback: one of them may be a secret.
-            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            colors=sys.stderr.isatty(),
+            exception_formatter=structlog.dev.plain_traceback,
         )
         if config.format == "text"
         else structlog.processors.JSONRenderer(

@@ -50,7 +50,9 @@ def problem(
     language = preferred(accept_language)
     status = HTTP_STATUS[error.kind]
     shown = (
-        InternalError("node.problems.internal_detail", request=request_id) if error.kind is Kind.INTERNAL else error
+        InternalError("node.problems.internal_detail", request=request_id)
+        if error.kind is Kind.INTERNAL
+        else error
     )
     body: dict[str, Any] = {
         "type": TYPE_BASE + error.kind.value,

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from registry.errors import HazlinkError, InvalidValueError, LimitError, MalformedError
 from registry.identifier import HANDLE_MAX_BYTES, Prefix
-from registry.value import PUBLIC, TOMBSTONE_INDEX, Scope, Value
+from registry.value import PUBLIC, TOMBSTONE_INDEX, Permission, Scope, Value
 
-__all__ = ["TOMBSTONE_TYPE", "check_values"]
+__all__ = ["TOMBSTONE_TYPE", "aligned", "check_values"]
 
 TOMBSTONE_TYPE = "HZ_TOMBSTONE"
 
@@ -57,11 +57,21 @@ def check_values(values: Sequence[Value]) -> None:
         raise LimitError("registry.model.record_size", field="values", size=total, limit=MAX_RECORD_BYTES)
 
 
+def aligned(values: Sequence[Value]) -> tuple[Value, ...]:
+    """Return the values with the public-read bit set exactly where the visibility is public."""
+    return tuple(
+        value
+        if bool(value.permissions & Permission.PUBLIC_READ) is value.visibility.is_public
+        else value.seen_as(value.visibility)
+        for value in values
+    )
+
+
 def _check_frame(value: Value, position: int) -> None:
     kind = value.type
     if not 0 < value.index <= _MAX_UINT32:
         raise _bad("index", position, "index", value=value.index)
-    if not 0 < len(kind) <= MAX_TYPE or not kind.isprintable() or _has_surrogate(kind):
+    if not 0 < len(kind) <= MAX_TYPE or not kind.isprintable():
         raise _bad("type", position, "type", limit=MAX_TYPE)
     if not 0 <= value.ttl <= _MAX_INT32:
         raise _bad("ttl", position, "ttl", value=value.ttl, limit=_MAX_INT32)
@@ -80,7 +90,9 @@ def _check_rare(value: Value, position: int) -> None:
         raise _bad("references", position, "references", limit=MAX_REFERENCES)
     for handle, index in value.references:
         size = len(handle.encode("utf-8", "surrogatepass"))
-        if not 0 <= index <= _MAX_UINT32 or not 0 < size <= HANDLE_MAX_BYTES or _has_surrogate(handle):
+        fits = 0 <= index <= _MAX_UINT32 and 0 < size <= HANDLE_MAX_BYTES
+        # surrogates and control characters are not printable either
+        if not fits or not handle.isprintable():
             raise _bad("references", position, "references", limit=MAX_REFERENCES)
     scope, prefixes = value.visibility.scope, value.visibility.prefixes
     if (scope is Scope.PREFIXES) != bool(prefixes) or len(prefixes) > MAX_VISIBLE_PREFIXES:
@@ -94,9 +106,9 @@ def _check_rare(value: Value, position: int) -> None:
             raise _bad("prefix", position, "visibility.prefixes", value=prefix)
 
 
-def _bad(name: str, position: int, member: str, **params: object) -> InvalidValueError:
-    return InvalidValueError(f"registry.model.{name}", field=f"values[{position}].{member}", **params)
-
-
-def _has_surrogate(text: str) -> bool:
-    return not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)
+def _bad(
+    name: str, position: int, member: str, *, value: object = None, limit: int | None = None
+) -> InvalidValueError:
+    return InvalidValueError(
+        f"registry.model.{name}", field=f"values[{position}].{member}", value=value, limit=limit
+    )

@@ -1,4 +1,7 @@
-"""What can be set about resolution; the defaults are the figures of the facts file on identifiers, §8."""
+"""What can be set about resolution; the defaults are the figures of the facts file on identifiers, §8.
+
+But for one: "not found" is kept for a minute, not for hours (docs/adr/0007).
+"""
 
 from dataclasses import dataclass
 
@@ -38,8 +41,8 @@ class ResolverConfig:
     """
 
     hop_limit: int = 10
-    negative_ttl_seconds: int = 3_600
-    negative_greatest_seconds: int = 86_400
+    negative_ttl_seconds: int = 60
+    negative_greatest_seconds: int = 3_600
     failure_first_seconds: float = 1.0
     failure_greatest_seconds: float = 30.0
     stale_timer_seconds: float = 1.8

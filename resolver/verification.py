@@ -6,7 +6,7 @@ Rules (DESIGN 1, 2, 5; facts on federation, (a)):
   newer statement about any prefix in it was seen;
 - a node may show its chain with an older statement of a tier above, which was renewed meanwhile: the newer one, by
   which the walk came there, takes its place;
-- an answer that was verified stays good under a renewed delegation, but not under one that took back a key or a right;
+- what was verified stays good under a renewed delegation, but not under one that took back a key or a right;
 - a suspended or revoked prefix is neither walked to nor believed;
 - an answer is signed by the prefix of the zone that was asked, or by one below: never by one above it;
 - the record covers the question, its frame says what was signed, and no public value is left out: it was asked whole;

@@ -1,6 +1,7 @@
 """One node of the demonstration: a data folder, a process that serves it, and the command line for its operator."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -55,6 +56,18 @@ class DemoNode:
     def grpc(self) -> str:
         """Target of the gRPC doors."""
         return f"127.0.0.1:{self.port + 1}"
+
+    def require_ports(self) -> None:
+        """Make sure that whoever answers at this node's ports later on is this node.
+
+        Raises:
+            StoryError: a port is taken.
+        """
+        for port in (self.port, self.port + 1):
+            try:
+                socket.create_server(("127.0.0.1", port)).close()
+            except OSError as error:
+                raise StoryError("node.demo.port_taken", port=port, reason=error.strerror) from error
 
     def command(self, *words: str, accept: tuple[int, ...] = (0,)) -> Any:
         """Run a command on this node's data folder and return what it prints as JSON.

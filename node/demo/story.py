@@ -1,10 +1,11 @@
 """The story: four empty folders become verified resolution across three tiers, also while a node is away.
 
-Every step goes through a public door (HTTP, gRPC) or the command line of the node it concerns, and checks what it got.
-The first thing that is not as it should be ends it with status 1.
+Every step goes through a public door (HTTP, gRPC) or the command line of the node it concerns, and checks what it
+got. The first thing that is not as it should be ends it with status 1.
 """
 
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -42,24 +43,30 @@ def run_demo(*, once: bool, data: Path | None, base_port: int, json_file: Path |
         once: stop when the story is told; otherwise the nodes stay up until Ctrl-C.
         data: where the nodes keep their data; must be empty or missing. None: a temporary folder, removed at the end.
         base_port: node i listens on base + 10·i (HTTP) and the port after it (gRPC).
-        json_file: written once all nodes are ready.
+        json_file: written once all nodes are ready; when they stay up, once the story is told as well, so that
+            whoever waits for it meets nodes that nobody stops any more.
     """
     kept = data is not None
     folder = data if data is not None else Path(tempfile.mkdtemp(prefix="hazlink-demo-"))
     story = Story(folder, base_port)
+    told = False
+    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         if kept and folder.exists() and any(folder.iterdir()):
             raise StoryError("node.demo.not_empty", folder=str(folder))
         story.build()
-        if json_file is not None:
-            _write(json_file, orjson.dumps({"nodes": [node.form() for node in story.nodes]}))
+        if once:
+            _write(json_file, story)
         story.tell()
+        told = True
         if not once:
+            _write(json_file, story)
             _say("staying", where=" ".join(node.http for node in story.nodes))
             _wait()
     except KeyboardInterrupt:
         _say("interrupted")
-        return 130
+        if not told:
+            return 130
     except HazlinkError as error:
         print(f"✗ {error.message('zh')}\n  {error.message('en')}", file=sys.stderr)  # noqa: T201 — the demo's voice
         return 1
@@ -67,6 +74,7 @@ def run_demo(*, once: bool, data: Path | None, base_port: int, json_file: Path |
         story.stop()
         if not kept:
             shutil.rmtree(folder, ignore_errors=True)
+        signal.signal(signal.SIGTERM, before)
     _say("done", steps=story.steps)
     return 0
 
@@ -92,7 +100,13 @@ class Story:
         self.guest = DemoNode("88.107.1003", "hosted", self.park.folder, self.park.port)
 
     def build(self) -> None:
-        """Make four nodes and join them, tier by tier."""
+        """Make four nodes and join them, tier by tier.
+
+        Raises:
+            StoryError: a port is taken, or a step did not hold.
+        """
+        for node in self.nodes:
+            node.require_ports()
         with self._step("init"):
             made = _together([partial(self._init, node) for node in self.nodes])
             self.top.admin, self.top.secret = made[0]["admin"], made[0]["secret"]
@@ -307,12 +321,19 @@ def _samples() -> Path:
     raise StoryError("node.demo.no_samples")
 
 
-def _write(path: Path, content: bytes) -> None:
-    """Write a file that appears whole, readable by its owner alone: it holds secrets."""
+def _write(path: Path | None, story: Story) -> None:
+    """Write where the nodes are: a file that appears whole, readable by its owner alone since it holds secrets."""
+    if path is None:
+        return
     beside = path.with_name(f".{path.name}.new")
     beside.touch(mode=0o600)
-    beside.write_bytes(content)
+    beside.write_bytes(orjson.dumps({"nodes": [node.form() for node in story.nodes]}))
     beside.replace(path)
+
+
+def _interrupt(*_: object) -> None:
+    """Take SIGTERM as Ctrl-C: no node outlives the demonstration."""
+    raise KeyboardInterrupt
 
 
 def _wait() -> None:

@@ -100,7 +100,7 @@ async def living(node: Node) -> AsyncIterator[Node]:
 
 def talking_to(node: Node, *, address: str = "127.0.0.1") -> httpx.AsyncClient:
     """Return a client of the node's whole HTTP application."""
-    transport = httpx.ASGITransport(app=node.asgi(), client=(address, 50_000))  # type: ignore[arg-type]
+    transport = httpx.ASGITransport(app=node.asgi(), client=(address, 50_000))
     return httpx.AsyncClient(transport=transport, base_url="http://node.test")
 
 

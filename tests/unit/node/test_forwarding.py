@@ -29,7 +29,11 @@ async def first(scope, receive, send):
             body,
         ]
     )
-    headers = [(b"content-type", b"text/plain"), (b"x-of-first", b"1"), (b"content-length", b"%d" % len(told))]
+    headers = [
+        (b"content-type", b"text/plain"),
+        (b"x-of-first", b"1"),
+        (b"content-length", b"%d" % len(told)),
+    ]
     await send({"type": "http.response.start", "status": 201, "headers": headers})
     await send({"type": "http.response.body", "body": told})
 
@@ -85,7 +89,11 @@ async def test_a_write_reaches_the_first_process_as_it_came(pair):
         "PUT",
         "/api/handles/88.107/A%2FB%20%E4%B8%AD?index=1&index=2",
         content=bytes(range(256)) * 1000,
-        headers={"authorization": "Basic x", "x-hazlink-from": "127.0.0.1|https|forged", "connection": "keep-alive"},
+        headers={
+            "authorization": "Basic x",
+            "x-hazlink-from": "127.0.0.1|https|forged",
+            "connection": "keep-alive",
+        },
     )
     assert answer.status_code == 201
     assert answer.headers["x-of-first"] == "1"
@@ -101,7 +109,9 @@ async def test_a_write_reaches_the_first_process_as_it_came(pair):
 
 
 async def test_many_writes_at_once_do_not_mix(pair):
-    answers = await asyncio.gather(*(pair.ask("POST", f"/n/{number}", b"b%d" % number) for number in range(30)))
+    answers = await asyncio.gather(
+        *(pair.ask("POST", f"/n/{number}", b"b%d" % number) for number in range(30))
+    )
     for number, answer in enumerate(answers):
         assert f"/n/{number}?".encode() in answer.content
         assert answer.content.endswith(b"|b%d" % number)

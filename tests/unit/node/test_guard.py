@@ -94,7 +94,9 @@ async def test_wrong_credentials_are_refused_even_where_anyone_may_pass():
 
 async def test_the_body_of_a_stranger_is_never_parsed():
     house = House(OPERATION_DOORS)
-    answer = await house.client.post("/record.write", content=b"{", headers={"content-type": "application/json"})
+    answer = await house.client.post(
+        "/record.write", content=b"{", headers={"content-type": "application/json"}
+    )
     assert answer.status_code == 401
 
 

@@ -8,7 +8,9 @@ from tests.support.node import TestClock
 
 
 @given(
-    rate=st.floats(0.5, 50), burst=st.integers(1, 20), pauses=st.lists(st.floats(0, 2), min_size=1, max_size=80)
+    rate=st.floats(0.5, 50),
+    burst=st.integers(1, 20),
+    pauses=st.lists(st.floats(0, 2), min_size=1, max_size=80),
 )
 def test_never_more_passes_than_the_burst_and_what_flowed_in(rate, burst, pauses):
     clock = TestClock(0.0)
@@ -81,7 +83,11 @@ async def test_instances_count_together_over_redis(tmp_path):
     clock = TestClock()
     one, two = (
         RedisBuckets(
-            redis=redis, space="t", per_second=0.01, burst=3, clock=clock,
+            redis=redis,
+            space="t",
+            per_second=0.01,
+            burst=3,
+            clock=clock,
             instead=MemoryBuckets(per_second=1000, burst=1000, clock=clock),
         )
         for _ in range(2)

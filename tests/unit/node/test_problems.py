@@ -30,7 +30,7 @@ def test_every_kind_of_refusal_has_a_problem_in_both_languages(kind):
 
 
 def test_the_titles_cover_every_kind():
-    assert {kind for kind in Kind} == {error.kind for error in (an_error(k) for k in all_errors())}
+    assert set(Kind) == {error.kind for error in (an_error(k) for k in all_errors())}
     assert errors.Kind.GONE in HTTP_STATUS
 
 
@@ -65,7 +65,9 @@ def an_app() -> httpx.AsyncClient:
         return item
 
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-    return httpx.AsyncClient(transport=transport, base_url="http://node.test", headers={"accept-language": "en"})
+    return httpx.AsyncClient(
+        transport=transport, base_url="http://node.test", headers={"accept-language": "en"}
+    )
 
 
 @pytest.mark.parametrize(
@@ -81,7 +83,9 @@ def an_app() -> httpx.AsyncClient:
 )
 async def test_whatever_goes_wrong_leaves_as_a_problem(method, path, content, status, code):
     async with an_app() as client:
-        answer = await client.request(method, path, content=content, headers={"content-type": "application/json"})
+        answer = await client.request(
+            method, path, content=content, headers={"content-type": "application/json"}
+        )
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert answer.headers["content-type"] == problems.MEDIA_TYPE
     assert "hunter2" not in answer.text

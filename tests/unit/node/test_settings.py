@@ -83,12 +83,16 @@ def test_the_passphrase_comes_from_its_file_and_an_empty_one_is_refused(tmp_path
 def test_the_example_is_a_file_the_program_reads_once_every_key_is_uncommented(tmp_path):
     lines = [re.sub(r"^# (?=[a-z0-9_]+ = )", "", line) for line in example().splitlines()]
     (tmp_path / "hazlink.toml").write_text("\n".join(lines))
-    assert load(tmp_path) == load(tmp_path / "elsewhere").model_copy(update={"data": tmp_path, "peers": load(tmp_path).peers})
+    assert load(tmp_path) == load(tmp_path / "elsewhere").model_copy(
+        update={"data": tmp_path, "peers": load(tmp_path).peers}
+    )
     assert sum(" = " in line and not line.startswith("#") for line in lines) > 60
 
 
 def test_chosen_values_stand_uncommented_and_are_read_back(tmp_path):
-    (tmp_path / "hazlink.toml").write_text(example({"doors.http_port": 9000, "peers.allow_loopback_peers": True}))
+    (tmp_path / "hazlink.toml").write_text(
+        example({"doors.http_port": 9000, "peers.allow_loopback_peers": True})
+    )
     settings = load(tmp_path)
     assert settings.doors.http_port == 9000
     assert settings.peers.allow_loopback_peers

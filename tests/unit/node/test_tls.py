@@ -44,7 +44,14 @@ def test_unreadable_files_open_keys_and_other_content_are_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("host", "inside"),
-    [("127.0.0.1", True), ("127.8.8.8", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("node", False)],
+    [
+        ("127.0.0.1", True),
+        ("127.8.8.8", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("node", False),
+    ],
 )
 def test_doors_beyond_this_machine_need_tls(host, inside):
     assert is_loopback_host(host) is inside

@@ -52,7 +52,9 @@ async def test_every_role_is_denied_wherever_no_rule_lets_it_in(node, role, monk
             if operation is None or (role is not None and operation in OPERATIONS[role]):
                 continue
             method, path = door.split(" ", 1)
-            answer = await client.request(method, path.replace("{", "").replace(":path}", "").replace("}", ""), headers=headers)
+            answer = await client.request(
+                method, path.replace("{", "").replace(":path}", "").replace("}", ""), headers=headers
+            )
             assert answer.status_code == (403 if role else 401), door
 
 
@@ -83,7 +85,9 @@ async def test_a_top_node_registers_resolves_and_tells_its_own_prefix(tmp_path):
         value["data"]["value"] = "https://f.example"
         await client.put("/api/handles/88/TANK-1?index=1", json={"values": [value]}, headers=login)
         assert "f.example" in (await client.get("/api/handles/88/tank-1")).text
-        assert (await client.get("/api/site")).json()["site"]["servers"][0]["interfaces"][0]["protocol"] == "HTTP"
+        assert (await client.get("/api/site")).json()["site"]["servers"][0]["interfaces"][0][
+            "protocol"
+        ] == "HTTP"
         assert "hazlink_http_requests_total" in (await client.get("/metrics", headers=login)).text
         described = (await client.get("/openapi.json")).json()["paths"]
         assert {"/api/handles/{handle}", "/auth/token", "/resolver/v1/batch"} <= set(described)
@@ -157,7 +161,9 @@ async def test_people_of_a_hosted_prefix_reach_nothing_of_their_host(tmp_path):
         assert (await client.get("/accounts?prefix=88", headers=login)).status_code == 403
         assert (await client.delete("/api/handles/88/PARK-1", headers=login)).status_code == 403
         park = node.accounts.add_system(an_admin(TOP), "300:0.NA/88", [Role.ADMIN])[1]
-        assert (await client.get("/accounts?prefix=88.1003", headers=basic("300:0.NA/88", park))).status_code == 403
+        assert (
+            await client.get("/accounts?prefix=88.1003", headers=basic("300:0.NA/88", park))
+        ).status_code == 403
 
 
 def test_no_page_that_loads_scripts_from_elsewhere_is_mounted(node):

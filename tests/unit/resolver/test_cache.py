@@ -69,7 +69,7 @@ def test_not_found_ends_in_time_and_when_the_record_appears(caches):
     caches.keep(KEY, a_kept(), 0.0)
     assert caches.missing(KEY, 1.0) is None
     caches.keep_missing("other", 10_000_000, 0.0)
-    assert caches.missing("other", 0.0).until == 86_400
+    assert caches.missing("other", 0.0).until == 3_600
 
 
 @pytest.mark.parametrize("status", [Status.WITHDRAWN, Status.DELETED])

@@ -105,7 +105,10 @@ def test_a_hosted_prefix_sees_its_own_roles_of_a_guest_and_nothing_else(accounts
     accounts.set_roles(an_admin(PLANT), "zhang.san@88.107", PLANT, [Role.READER])
     seen = accounts.of_prefix(an_admin(PLANT), PLANT)
     assert [(grant.prefix, grant.role) for a in seen for grant in a.grants] == [(PLANT, Role.READER)]
-    assert {grant.prefix for grant in accounts.check("zhang.san@88.107", "a long secret").grants} == {PARK, PLANT}
+    assert {grant.prefix for grant in accounts.check("zhang.san@88.107", "a long secret").grants} == {
+        PARK,
+        PLANT,
+    }
 
 
 def test_the_role_of_a_node_is_not_given_to_accounts(accounts):

@@ -12,7 +12,9 @@ KEY = b"k" * 32
 
 
 def some_tokens(clock: TestClock | None = None, **changes) -> Tokens:
-    return Tokens(**{"key": KEY, "audience": "hazlink", "seconds": 900, "clock": clock or TestClock(), **changes})
+    return Tokens(
+        **{"key": KEY, "audience": "hazlink", "seconds": 900, "clock": clock or TestClock(), **changes}
+    )
 
 
 def forged(claims: dict, *, key: bytes = KEY, algorithm: str = "HS256", typ: str = "hz-access+jwt") -> str:
@@ -37,7 +39,10 @@ def test_a_token_says_who_until_it_expires():
 
 def unsigned() -> str:
     head, body = ({"alg": "none", "typ": "hz-access+jwt"}, GOOD)
-    return ".".join(base64.urlsafe_b64encode(json.dumps(p).encode()).rstrip(b"=").decode() for p in (head, body)) + "."
+    return (
+        ".".join(base64.urlsafe_b64encode(json.dumps(p).encode()).rstrip(b"=").decode() for p in (head, body))
+        + "."
+    )
 
 
 @pytest.mark.parametrize(
