@@ -18,6 +18,9 @@ __all__ = ["HttpDoor", "listen", "listen_unix"]
 
 _BACKLOG = 2_048
 _KEEP_ALIVE_SECONDS = 30
+#: A connection on which no whole request head arrives within one to two of these is closed.
+_HEAD_SECONDS = 10.0
+_LATE = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _TRY_AGAIN_SECONDS = 0.2
 
 
@@ -98,6 +101,7 @@ class HttpDoor:
             )
         )
         self._task: asyncio.Task[None] | None = None
+        self._sweep: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Serve until `stop`.
@@ -111,10 +115,36 @@ class HttpDoor:
                 await self._task
                 raise UnavailableError("node.serving.port", field="http", reason="stopped")
             await self._clock.sleep(0.005)
+        self._sweep = asyncio.create_task(self._close_idlers(), name="http idlers")
 
     async def stop(self) -> None:
         """Accept nothing new, let what runs end within the grace, close."""
         if self._task is not None:
+            if self._sweep is not None:
+                self._sweep.cancel()
             self._server.should_exit = True
             await self._task
             self._task = None
+
+    async def _close_idlers(self) -> None:
+        """Close connections that keep a request head to themselves; the server below waits for it without end.
+
+        Looked at from time to time, so that requests pay nothing for it: a connection is late when it waited for a
+        head at two looks, and no request came in between.
+        """
+        connections: set[Any] = self._server.server_state.connections
+        waiting: dict[Any, Any] = {}
+        while True:
+            await self._clock.sleep(_HEAD_SECONDS)
+            now = {connection: connection.cycle for connection in connections if _awaits_head(connection)}
+            for connection, cycle in now.items():
+                if connection in waiting and waiting[connection] is cycle:
+                    connection.transport.write(_LATE)
+                    connection.transport.close()
+            waiting = now
+
+
+def _awaits_head(connection: Any) -> bool:
+    """Say whether a connection has no request under way, and the server's own timer of idle ones does not run."""
+    cycle, timer = connection.cycle, connection.timeout_keep_alive_task
+    return timer is None and (cycle is None or cycle.response_complete)

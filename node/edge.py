@@ -17,7 +17,7 @@ from node.logs import logger
 from node.metrics import Metrics
 from node.problems import refused
 from registry.clock import Clock
-from registry.errors import HazlinkError, InternalError, LimitError, MalformedError, UnavailableError
+from registry.errors import HazlinkError, InternalError, LimitError, MalformedError
 
 __all__ = ["Edge", "depth_within"]
 
@@ -31,6 +31,10 @@ _BODY_SECONDS = 60.0
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _BRACKET = re.compile(rb"[\[\]{}]")
 _OPENING = b"[{"
+
+
+class _SlowError(MalformedError):
+    """The body did not arrive in time; HTTP has a status of its own for that."""
 
 
 def depth_within(body: bytes, limit: int) -> bool:
@@ -94,7 +98,7 @@ class Edge:
         try:
             await self._app(scope, await self._admitted(scope, receive), marked)
         except HazlinkError as error:
-            answer = refused(scope, error)
+            answer = refused(scope, error, status=408 if isinstance(error, _SlowError) else None)
             # The rest of a body that was refused is still on the wire: the connection cannot be used again.
             answer.headers["connection"] = "close"
             await answer(scope, receive, marked)
@@ -125,7 +129,7 @@ class Edge:
             async with asyncio.timeout(_BODY_SECONDS):
                 body = await self._body(receive)
         except TimeoutError:
-            raise UnavailableError("node.limits.slow", field="body", seconds=int(_BODY_SECONDS)) from None
+            raise _SlowError("node.limits.slow", field="body", seconds=int(_BODY_SECONDS)) from None
         if body is None:
             return receive
         if b"json" in kind and not depth_within(body, self._limits.max_json_depth):

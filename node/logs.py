@@ -7,7 +7,8 @@ starts (`configure`).
 import logging
 import sys
 from collections.abc import MutableMapping
-from typing import Any
+from io import TextIOBase
+from typing import Any, TextIO, cast
 
 import orjson
 import structlog
@@ -17,6 +18,19 @@ from node.config import LogsConfig
 __all__ = ["configure", "logger"]
 
 _SECRET = frozenset({"authorization", "password", "secret", "token", "cookie", "passphrase"})
+
+
+class _Stderr(TextIOBase):
+    """Standard error as it is when a line is written, not as it was when the logs were set up."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
+_STDERR = cast("TextIO", _Stderr())
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -55,11 +69,11 @@ def configure(config: LogsConfig, *, process: str = "first") -> None:
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(file=_STDERR),
         cache_logger_on_first_use=False,
     )
     # Libraries log through the standard module; their lines take the same form.
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(_STDERR)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],

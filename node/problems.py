@@ -40,6 +40,7 @@ MEDIA_TYPE = "application/problem+json"
 TYPE_BASE = "urn:hazlink:problem:"
 
 _HANDLES = b"/api/handles/"
+_FROM_NODES = "/federation/"
 _CHALLENGE = 'Bearer realm="hazlink", Basic realm="hazlink", charset="UTF-8"'
 
 
@@ -90,21 +91,35 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unknown)
 
 
-def refused(scope: MutableMapping[str, Any], error: HazlinkError) -> Response:
-    """Return the answer to a refused request: a problem, or at the Handle API's doors what its clients read."""
+def refused(scope: MutableMapping[str, Any], error: HazlinkError, *, status: int | None = None) -> Response:
+    """Return the answer to a refused request: a problem, or at the Handle API's doors what its clients read.
+
+    Args:
+        scope: the request.
+        error: why.
+        status: instead of that of the error's kind, where HTTP itself has a number for it.
+    """
     accepted = next(
         (value.decode("latin-1") for name, value in scope["headers"] if name == b"accept-language"), None
     )
     if describes(scope["path"]):
-        return _envelope(scope, error, accepted)
-    status, body = problem(error, accept_language=accepted, request_id=scope.get("hazlink.request_id", ""))
+        answer = _envelope(scope, error, accepted)
+        answer.status_code = status or answer.status_code
+        return answer
+    usual, body = problem(error, accept_language=accepted, request_id=scope.get("hazlink.request_id", ""))
+    if error.kind is Kind.UNTRUSTED and scope["path"].startswith(_FROM_NODES):
+        # What does not hold is what the caller itself sent, not what another node said.
+        usual = 403
+    body["status"] = status = status or usual
     return Response(
         orjson.dumps(body), status_code=status, headers=problem_headers(error), media_type=MEDIA_TYPE
     )
 
 
-def _answer(request: Request, error: HazlinkError, more: dict[str, str] | None = None) -> Response:
-    answer = refused(request.scope, error)
+def _answer(
+    request: Request, error: HazlinkError, more: dict[str, str] | None = None, *, status: int | None = None
+) -> Response:
+    answer = refused(request.scope, error, status=status)
     answer.headers.update(more or {})
     return answer
 
@@ -153,10 +168,7 @@ async def _http(request: Request, error: Exception) -> Response:
         413: LimitError("node.problems.large"),
     }
     found = known.get(status, MalformedError("node.problems.unreadable"))
-    answer = _answer(request, found, headers)
-    if status == 405:  # noqa: PLR2004 — the one status whose kind has another number here
-        answer.status_code = status
-    return answer
+    return _answer(request, found, headers, status=405 if status == 405 else None)  # noqa: PLR2004 — the number is the name
 
 
 async def _unknown(request: Request, error: Exception) -> Response:

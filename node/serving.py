@@ -1,7 +1,7 @@
 """`hazlink serve`: the process that owns the writes, and the workers beside it.
 
 Order of a start: settings, lock, listening socket, schema, node, doors, workers, ready. Order of a stop (SIGTERM or
-SIGINT): not ready any more, workers, public doors within the grace, the workers' socket, the node, the lock.
+SIGINT): not ready any more, workers and public doors within one grace, the workers' sockets, the node, the lock.
 A second signal ends at once.
 """
 
@@ -89,7 +89,7 @@ async def _first(
     doors = settings.doors
     tls = load_tls(settings.tls, settings.data)
     check_doors(doors, settings.tls, encrypted=tls is not None)
-    stop = _stop_event()
+    stop = _stop_event(second_ends=True)
     async with AsyncExitStack() as stack:
         if settings.storage.database_url.startswith("sqlite") or not settings.storage.database_url:
             stack.callback(_lock(settings.data / "serve.lock"))
@@ -120,15 +120,18 @@ async def _first(
         on_ready(_ready(settings, node, listener, grpc_doors.port, tls))
         await stop.wait()
         node.health.stopping = True
-        await workers.stop()
-        await asyncio.gather(http_door.stop(), grpc_doors.stop(doors.stop_grace_seconds))
-        if inner is not None:
-            await inner.stop()
+        # One grace for all: the doors of every process at the same time.
+        grace = doors.stop_grace_seconds
+        await asyncio.gather(workers.stop(), http_door.stop(), grpc_doors.public.stop(grace))
+        # The workers' doors close last: nothing is lost that is still under way to them.
+        if grpc_doors.inner is not None and inner is not None:
+            await asyncio.gather(grpc_doors.inner.stop(grace), inner.stop())
 
 
 async def _worker(settings: Settings, task: WorkerTask, clock: Clock) -> None:
     tls = load_tls(settings.tls, settings.data)
-    stop = _stop_event()
+    # A worker gets two as a rule: from whoever stops all processes of the service, and from the first one.
+    stop = _stop_event(second_ends=False)
     _stop_when_orphaned(stop, Path(task.first).parent)
     async with AsyncExitStack() as stack:
         node = _build(settings, clock)
@@ -158,12 +161,8 @@ def _build(settings: Settings, clock: Clock) -> "Node":
 @dataclass(frozen=True, slots=True)
 class _GrpcDoors:
     port: int
-    servers: tuple[Any, ...]
-
-    async def stop(self, grace_seconds: float) -> None:
-        # The workers' door closes last: nothing is lost that is still under way to it.
-        for server in self.servers:
-            await server.stop(grace_seconds)
+    public: Any
+    inner: Any = None
 
 
 async def _grpc_doors(
@@ -174,10 +173,10 @@ async def _grpc_doors(
     public = node.grpc_door(address=address, share_port=private is not None, tls=tls)
     port = await public.start()
     if private is None:
-        return _GrpcDoors(port, (public,))
+        return _GrpcDoors(port, public)
     inner = node.grpc_door(address=f"unix:{private / 'grpc'}", share_port=False, tls=None, limited=False)
     await inner.start()
-    return _GrpcDoors(port, (public, inner))
+    return _GrpcDoors(port, public, inner)
 
 
 def _inner_door(node: "Node", settings: Settings, clock: Clock, private: Path | None) -> HttpDoor | None:
@@ -235,12 +234,12 @@ def _private_folder(stack: AsyncExitStack) -> Path:
     return folder
 
 
-def _stop_event() -> asyncio.Event:
+def _stop_event(*, second_ends: bool) -> asyncio.Event:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
     def once() -> None:
-        if stop.is_set():
+        if stop.is_set() and second_ends:
             os._exit(130)
         stop.set()
 

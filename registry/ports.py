@@ -22,6 +22,10 @@ class Signers(Protocol):
         """Say whether records of `prefix` belong here."""
         ...
 
+    def home_of(self, prefix: Prefix) -> Prefix | None:
+        """Return the homed prefix to which records of `prefix` belong, whatever its state; there roles count."""
+        ...
+
     def signer_for(self, prefix: Prefix) -> tuple[Signer, Prefix]:
         """Return the key that signs records of `prefix`, and the homed prefix it belongs to.
 

@@ -12,9 +12,17 @@ from dataclasses import replace
 
 from registry import versions
 from registry.clock import Clock
-from registry.errors import ConflictError, HazlinkError, LimitError, MalformedError, NotFoundError
-from registry.finding import Finder
+from registry.errors import (
+    ConflictError,
+    HazlinkError,
+    InvalidValueError,
+    LimitError,
+    MalformedError,
+    NotFoundError,
+)
+from registry.finding import Finder, owner_of
 from registry.identifier import Identifier, Prefix
+from registry.model_check import aligned, check_values
 from registry.ports import Signers, Templates
 from registry.principal import Operation, Principal
 from registry.record import Draft, Record, Status
@@ -28,6 +36,8 @@ __all__ = ["MAX_BATCH", "Registry"]
 
 MAX_BATCH = 2_000
 _RESIGN_PAGE = 500
+#: Where records about prefixes stand.
+_DELEGATIONS = Prefix("0.NA")
 
 #: What the audit trail calls the two ways to end.
 _ENDING = {Status.WITHDRAWN: "withdraw", Status.DELETED: "delete"}
@@ -58,7 +68,7 @@ class Registry:
         self._templates = templates
         self._clock = clock
         self._salts = salts
-        self._finder = Finder(store=self._store, templates=templates)
+        self._finder = Finder(store=self._store, signers=signers, templates=templates)
 
     def register(
         self,
@@ -147,6 +157,7 @@ class Registry:
         """
         named = fields or {}
         given = tuple(values)
+        check_values(given)
 
         def edit(record: Record) -> tuple[Value, ...]:
             made = (*self._templates.values_of(record.kind, named), *given)
@@ -317,20 +328,39 @@ class Registry:
             unit.write(writes)
 
     def resign(self, prefix: Prefix) -> int:
-        """Sign every record of a prefix again, as a new version, with the key in use now; return how many.
+        """Sign every record that the key of a homed prefix vouches for again, with the key in use now.
 
-        Safe to repeat after a crash: records already signed with that key are left alone.
+        Each becomes a new version; `0.NA/<child>` records and those of prefixes below without a key of their own are
+        among them. Safe to repeat after a crash: records already signed with that key are left alone.
+
+        Returns:
+            how many were signed.
+
+        Raises:
+            NotResponsibleError, ForbiddenError: the prefix is not homed here, or may not sign now.
         """
-        signer, issuer = self._signers.signer_for(prefix)
+        _, home = self._signers.signer_for(prefix)
+        with self._store.read() as unit:
+            places = unit.prefixes()
+        return sum(
+            self._resign(place, home)
+            for place in places
+            if place == _DELEGATIONS or self._signers.home_of(place) == home
+        )
+
+    def _resign(self, place: Prefix, home: Prefix) -> int:
         after: str | None = None
         done = 0
         while True:
+            signer, issuer = self._signers.signer_for(home)
             with self._store.write() as unit:
                 unit.lock()
-                batch = unit.every(prefix, after=after, limit=_RESIGN_PAGE)
-                old = [r for r in batch if r.signature is None or r.signature.kid != signer.kid]
+                batch = unit.every(place, after=after, limit=_RESIGN_PAGE)
                 writes = []
-                for record in old:
+                for record in batch:
+                    kid = record.signature.kid if record.signature else None
+                    if kid == signer.kid or self._signers.home_of(record.identifier.authority) != home:
+                        continue
                     at = max(self._now(), record.modified)
                     fresh = replace(record, version=record.version + 1, modified=at)
                     signed = sign_record(fresh, signer, issuer)
@@ -344,9 +374,16 @@ class Registry:
     def _check(self, principal: Principal, draft: Draft) -> versions.Checked:
         identifier = Identifier.parse_new(draft.identifier, field="identifier")
         self._admit(principal, identifier)
-        versions.check_sizes(draft.values)
+        check_values(draft.values)
+        return self._fitted(draft, identifier)
+
+    def _fitted(self, draft: Draft, identifier: Identifier) -> versions.Checked:
+        """Return the values of a draft as they would be stored, by its template."""
         kind, values = self._templates.apply(draft, identifier)
-        return versions.Checked(identifier, kind, values)
+        if not values:
+            raise InvalidValueError("registry.record.empty", field="values", identifier=identifier.text)
+        check_values(values)
+        return versions.Checked(identifier, kind, aligned(values))
 
     def _check_all(
         self, principal: Principal, drafts: Sequence[Draft]
@@ -374,7 +411,8 @@ class Registry:
         """Refuse who may not write; delegations are written by those who delegate, not by every editor."""
         delegating = identifier.named_prefix is not None
         principal.require(
-            Operation.PREFIX_DELEGATE if delegating else Operation.RECORD_WRITE, identifier.authority
+            Operation.PREFIX_DELEGATE if delegating else Operation.RECORD_WRITE,
+            owner_of(self._signers, identifier),
         )
         self._signers.signer_for(identifier.authority)
 
@@ -392,15 +430,12 @@ class Registry:
             unit.lock()
             before = _active(named, unit)
             versions.expect(named, before, expected_version)
-            values = edit(before)
-            versions.check_sizes(values)
-            kind, checked = self._templates.apply(
-                Draft(identifier=before.identifier.text, kind=before.kind, values=values), before.identifier
-            )
+            draft = Draft(identifier=before.identifier.text, kind=before.kind, values=edit(before))
+            fitted = self._fitted(draft, before.identifier)
             made = None
-            if not versions.same(before.values, checked):
+            if not versions.same(before.values, fitted.values):
                 made = versions.next_version(
-                    before.identifier, kind, checked, before, now=self._now(), salts=self._salts
+                    before.identifier, fitted.kind, fitted.values, before, now=self._now(), salts=self._salts
                 )
                 unit.write([self._write(made, before, principal, action)])
         return versions.result(named.text, before, made)

@@ -8,6 +8,7 @@ routes with all their parameters, answers and errors, and describes them in the 
 is handed on with it.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Protocol
 
@@ -35,6 +36,8 @@ BATCH_PATH = "/resolver/v1/batch"
 PROTOBUF = "application/x-protobuf"
 #: 2,000 identifiers of 255 bytes fit twice.
 MAX_BODY_BYTES = 1 << 20
+#: What takes longer to arrive is left to the application, which waits for it as for any other body.
+_BODY_SECONDS = 10.0
 
 ACCESS: Access = {f"POST {BATCH_PATH}": ANYONE}
 
@@ -45,6 +48,7 @@ _OPENING = b'{"responseCode":1,"handle":'
 _JSON_HEADERS = (
     (b"content-type", b"application/json;charset=UTF-8"),
     (b"access-control-allow-origin", b"*"),
+    (b"vary", b"Authorization"),
     (b"x-content-type-options", b"nosniff"),
 )
 
@@ -161,15 +165,20 @@ class HotRoutes:
 
     async def _batch(self, scope: Scope, receive: Receive, send: Send) -> None:
         events, body = await _read(receive)
-        try:
-            _check(_content_type(scope), body)
-            reply = await self._hot.batch(body, ANONYMOUS)
-        except HazlinkError:
+        reply = await self._batched(_content_type(scope), body) if body is not None else None
+        if reply is None:
             await self._app(scope, _replayed(events, receive), send)
             return
         headers = [(b"content-type", PROTOBUF.encode()), (b"content-length", b"%d" % len(reply))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": reply})
+
+    async def _batched(self, content_type: str, body: bytes) -> bytes | None:
+        try:
+            _check(content_type, body)
+            return await self._hot.batch(body, ANONYMOUS)
+        except HazlinkError:
+            return None
 
 
 class BatchNode(Protocol):
@@ -213,21 +222,25 @@ def _check(content_type: str, body: bytes) -> None:
         raise LimitError("resolver.door.body_large", field="body", limit=MAX_BODY_BYTES)
 
 
-async def _read(receive: Receive) -> tuple[list[MutableMapping[str, Any]], bytes]:
-    """Read the body, or as much of it as is allowed."""
+async def _read(receive: Receive) -> tuple[list[MutableMapping[str, Any]], bytes | None]:
+    """Read the body, or as much of it as is allowed; None when it does not come."""
     events: list[MutableMapping[str, Any]] = []
     chunks: list[bytes] = []
     size = 0
-    while size <= MAX_BODY_BYTES:
-        event = await receive()
-        events.append(event)
-        if event["type"] != "http.request":
-            break
-        chunk: bytes = event.get("body", b"")
-        chunks.append(chunk)
-        size += len(chunk)
-        if not event.get("more_body", False):
-            break
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            while size <= MAX_BODY_BYTES:
+                event = await receive()
+                events.append(event)
+                if event["type"] != "http.request":
+                    break
+                chunk: bytes = event.get("body", b"")
+                chunks.append(chunk)
+                size += len(chunk)
+                if not event.get("more_body", False):
+                    break
+    except TimeoutError:
+        return events, None
     return events, b"".join(chunks)
 
 

@@ -81,23 +81,29 @@ class Recursion:
 
     async def _advance(self, walks: Sequence[Walk], land: _Land) -> None:
         groups: dict[tuple[Endpoint, int], list[Walk]] = {}
+        ended: list[tuple[Walk, HazlinkError]] = []
         for walk in walks:
-            endpoint = self._whom(walk, land)
-            if endpoint is not None:
-                groups.setdefault((endpoint, walk.hops), []).append(walk)
+            whom = self._whom(walk)
+            if isinstance(whom, Endpoint):
+                groups.setdefault((whom, walk.hops), []).append(walk)
+            else:
+                ended.append((walk, whom))
         size = self._config.peer_batch
         asked = [
             self._ask(endpoint, group[start : start + size], land)
             for (endpoint, _), group in groups.items()
             for start in range(0, len(group), size)
         ]
+        asked += [
+            self.run(identifiers, hops, land) for hops, identifiers in self._from_above(ended, land).items()
+        ]
         if len(asked) == 1:
             await asked[0]
         elif asked:
             await asyncio.gather(*asked)
 
-    def _whom(self, walk: Walk, land: _Land) -> Endpoint | None:
-        """Return whom to ask, past those that failed a moment ago; None when the walk has ended."""
+    def _whom(self, walk: Walk) -> Endpoint | HazlinkError:
+        """Return whom to ask, past those that failed a moment ago; the reason when the walk has ended."""
         now = self._clock.monotonic()
         while True:
             try:
@@ -105,12 +111,29 @@ class Recursion:
             except HazlinkError as error:
                 if self._leap(walk, error):
                     continue
-                land(walk.identifier, error)
-                return None
-            failure = self._caches.failure(endpoint.url, now)
+                return error
+            failure = self._caches.failure(_place(endpoint), now)
             if failure is None:
                 return endpoint
             walk.fail(failure.error)
+
+    def _from_above(
+        self, ended: Sequence[tuple[Walk, HazlinkError]], land: _Land
+    ) -> dict[int, list[Identifier]]:
+        """Land what has ended, except what is to be walked again because the way to it may be another by now.
+
+        A prefix that moved, or whose certificate was renewed, is not where a remembered delegation says; its superior
+        knows. The superior is asked once; that does not happen again for a while.
+        """
+        prefixes = {walk.zone.prefix for walk, _ in ended if walk.zone.prefix is not None}
+        doubted = {prefix for prefix in prefixes if self._trust.doubt(prefix)}
+        again: dict[int, list[Identifier]] = {}
+        for walk, error in ended:
+            if walk.zone.prefix in doubted:
+                again.setdefault(walk.hops, []).append(walk.identifier)
+            else:
+                land(walk.identifier, error)
+        return again
 
     def _leap(self, walk: Walk, error: HazlinkError) -> bool:
         """Go on to a zone known from before when the tier above it is silent: its delegation is still good."""
@@ -141,7 +164,7 @@ class Recursion:
         except HazlinkError as error:
             await self._left_alone(endpoint, walks, land, error)
             return
-        self._caches.recover(endpoint.url)
+        self._caches.recover(_place(endpoint))
         verdicts = await in_pool(self._executor, self._judge, answers, walks)
         onward = [
             walk
@@ -159,7 +182,7 @@ class Recursion:
             await self._ask(endpoint, walks[half:], land)
             return
         if not isinstance(error, LimitError):
-            self._caches.fail(endpoint.url, error, self._clock.monotonic())
+            self._caches.fail(_place(endpoint), error, self._clock.monotonic())
         for walk in walks:
             walk.fail(error)
         await self._advance(walks, land)
@@ -196,3 +219,8 @@ def _is_below(zone: Zone, other: Zone) -> bool:
     if zone.prefix is None or zone.prefix == other.prefix:
         return False
     return other.prefix is None or other.prefix.contains(zone.prefix)
+
+
+def _place(endpoint: Endpoint) -> str:
+    """Name an endpoint in the memory of failures: with another certificate it is another one."""
+    return f"{endpoint.url} {endpoint.tls_sha256 or ''}"

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from urllib.parse import unquote
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from registry.access import Access, Authenticator, Credentials, Rule
 from registry.errors import ForbiddenError, HazlinkError, InternalError, MalformedError
@@ -162,7 +163,29 @@ def _wrapped(handler: Any, enter: _Enter | None) -> Any:
             else grpc.unary_unary_rpc_method_handler
         )
         wrap = _returning
-    return make(wrap(inner, enter), handler.request_deserializer, handler.response_serializer)
+    return make(wrap(_understanding(inner, handler), enter), None, handler.response_serializer)
+
+
+def _understanding(inner: Callable[..., Any], handler: Any) -> Callable[..., Any]:
+    """Return `inner` reading its requests itself: behind the guard, and with a mistake in them told as one."""
+    deserialize = handler.request_deserializer
+    if deserialize is None:
+        return inner
+    kind: Any = getattr(deserialize, "__self__", None)
+    name = kind.DESCRIPTOR.full_name if hasattr(kind, "DESCRIPTOR") else "request"
+
+    def message(data: bytes) -> Any:
+        try:
+            return deserialize(data)
+        except DecodeError:
+            raise MalformedError("resolver.door.unreadable", field="request", message=name) from None
+
+    async def messages(requests: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+        async for data in requests:
+            yield message(data)
+
+    read = messages if handler.request_streaming else message
+    return lambda request, context: inner(read(request), context)
 
 
 def _returning(inner: Callable[..., Any], enter: _Enter | None) -> Callable[..., Any]:

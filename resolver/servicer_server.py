@@ -86,7 +86,7 @@ class GrpcServer:
         self._guard = guard
         self._services = tuple(services)
         self._tls = tls
-        self._health: Any = health_aio.HealthServicer()
+        self._health: Any = _Health(("", *self._services))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, guard)
         names = (*self._services, HEALTH, reflection.SERVICE_NAME)
         reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
@@ -133,6 +133,20 @@ class GrpcServer:
         await self._health.enter_graceful_shutdown()
         await self._server.stop(grace_seconds)
         self._server = None
+
+
+class _Health(health_aio.HealthServicer):  # type: ignore[misc]  # grpcio comes without types
+    """The library's health service, with the list it leaves out."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__()
+        self._names = tuple(names)
+
+    async def List(self, _request: Any, context: Any) -> Any:  # noqa: N802 — the protocol's own name
+        """Say how every service is."""
+        asked = health_pb2.HealthCheckRequest
+        statuses = {name: await self.Check(asked(service=name), context) for name in self._names}
+        return health_pb2.HealthListResponse(statuses=statuses)
 
 
 def _credentials(tls: TlsFiles) -> Any:

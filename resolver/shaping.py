@@ -2,6 +2,7 @@
 
 - a value is shown when the asker may see it and asked for it;
 - an index that was asked for and may not be seen is named among the withheld ones;
+- which types such values have is nobody's business who may not see them: a question by type names them all;
 - the tombstone is always shown: whoever asks for one value of a withdrawn record must learn that it is withdrawn;
 - of a deleted record nothing but the tombstone is shown.
 """
@@ -43,10 +44,12 @@ def shown(
     elif query.indexes or query.types:
         asked = _asked_for(asked, query)
     seen = visible(asked, principal, owner)
-    if len(seen) == len(asked):
+    by_type = bool(query.types) and record.status is not Status.DELETED
+    if len(seen) == len(asked) and not by_type:
         return (record if asked is record.values else replace(record, values=asked)), ()
-    kept = {value.index for value in seen}
-    return replace(record, values=seen), tuple(value.index for value in asked if value.index not in kept)
+    reached = record.values if by_type else asked
+    open_to = {value.index for value in visible(reached, principal, owner)}
+    return replace(record, values=seen), tuple(v.index for v in reached if v.index not in open_to)
 
 
 def life_of(values: Sequence[Value], now: float) -> int:

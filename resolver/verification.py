@@ -33,6 +33,7 @@ from registry.trust.record_signature import verify_record
 from registry.trust.root import Anchor
 from registry.trust.statement import Statement, read
 from resolver.answer import Answer, Outcome, Proof, Source
+from resolver.paths import Paths
 from resolver.ports import Endpoint
 from resolver.shaping import OUTCOME_OF
 from resolver.walk import Zone
@@ -70,14 +71,6 @@ class Referred:
 Verdict: TypeAlias = Found | Missing | Referred | HazlinkError
 
 
-@dataclass(slots=True)
-class _Path:
-    """The way to a prefix: its chain, and the steady second after which the tier above is asked again."""
-
-    chain: VerifiedChain
-    ask_again: float
-
-
 class Trust:
     """Verifies, and remembers what held.
 
@@ -104,11 +97,10 @@ class Trust:
         self._clock = clock
         self._anchor = anchor
         self._top = tuple(top)
-        self._delegation_seconds = delegation_seconds
         self._most = most
         self._lock = threading.Lock()
         self._chains: OrderedDict[tuple[str, ...], VerifiedChain] = OrderedDict()
-        self._paths: OrderedDict[str, _Path] = OrderedDict()
+        self._paths = Paths(clock=clock, delegation_seconds=delegation_seconds, most=most)
         self._newest: dict[str, Statement] = {}
         #: Grows when a newer statement is seen than one that was used before.
         self.generation = 0
@@ -119,7 +111,7 @@ class Trust:
             self._anchor = anchor
             self._top = tuple(top)
             self._chains.clear()
-            self._paths.clear()
+        self._paths.clear()
 
     def chain(self, tokens: Sequence[str]) -> VerifiedChain:
         """Verify a chain, leaf first, or remember that it held.
@@ -168,19 +160,16 @@ class Trust:
 
     def learn(self, chain: VerifiedChain) -> Zone:
         """Remember the way to the subject of a verified chain, and return its zone."""
-        path = _Path(chain, self._clock.monotonic() + self._delegation_seconds)
-        with self._lock:
-            self._paths[chain.subject.key] = path
-            self._paths.move_to_end(chain.subject.key)
-            while len(self._paths) > self._most:
-                self._paths.popitem(last=False)
+        self._paths.learn(chain)
         return _zone(chain)
 
     def forget(self, prefix: Prefix) -> None:
         """Forget the ways to a prefix and below: something about it changed."""
-        with self._lock:
-            for key in [key for key in self._paths if prefix.contains(Prefix(key))]:
-                del self._paths[key]
+        self._paths.forget(prefix)
+
+    def doubt(self, prefix: Prefix) -> bool:
+        """Have the tier above asked again, since the way to a prefix led nowhere; say whether that makes sense."""
+        return self._paths.doubt(prefix)
 
     def nearest(self, identifier: Identifier, *, old: bool = False) -> Zone | None:
         """Return the longest verified zone that contains an identifier and has endpoints.
@@ -189,13 +178,9 @@ class Trust:
             identifier: what is looked for.
             old: also one whose superior should be asked again; for when the superior is silent.
         """
-        now, wall = self._clock.monotonic(), self._clock.now()
+        wall = self._clock.now()
         with self._lock:
-            for above in identifier.authority.ancestors():
-                path = self._paths.get(above.key)
-                if path is None or not (old or now < path.ask_again):
-                    continue
-                chain = path.chain
+            for chain in self._paths.to(identifier, old=old):
                 if wall <= chain.expires and self.is_current(chain) and chain.leaf.endpoints.resolve:
                     return _zone(chain)
         return None

@@ -104,7 +104,7 @@ class AccountAuthenticator:
             return await self._bearer(content.strip())
         if scheme == "basic":
             if not credentials.secure:
-                raise UnauthenticatedError("node.accounts.basic_needs_tls")
+                raise UnauthenticatedError("node.accounts.basic_needs_tls", field="Authorization")
             name, secret = _basic(content.strip())
             return (await self.login(name, secret, credentials.address)).principal()
         raise UnauthenticatedError("node.accounts.scheme", scheme=scheme)

@@ -16,6 +16,7 @@ from registry.access import ANYONE, Access, needs
 from registry.errors import InvalidValueError, MalformedError
 from registry.identifier import Prefix
 from registry.principal import Operation, Principal, Role
+from registry.trust import strict_json
 from resolver.pool import in_pool
 
 __all__ = ["ACCESS", "router"]
@@ -227,9 +228,9 @@ async def _token_request(request: Request) -> dict[str, str]:
             raise MalformedError("node.accounts.token_request", field="body") from None
         return {name: values[0] for name, values in fields.items()}
     try:
-        given = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        raise MalformedError("node.accounts.token_request", field="body") from None
+        given = strict_json.loads(body)
+    except MalformedError as error:
+        raise MalformedError(error.code, field="body", retry_after=None, **error.params) from error
     if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
         raise MalformedError("node.accounts.token_request", field="body")
     return given

@@ -253,7 +253,7 @@ def handover_reopen(prefix: _Child, data: Data = DATA) -> None:
 
 @handover.command("export", help=taught("handover_export"))
 def handover_export(
-    prefix: _Child, file: Annotated[Path, typer.Argument(help=option("bundle"))], data: Data
+    prefix: _Child, file: Annotated[Path, typer.Argument(help=option("bundle"))], data: Data = DATA
 ) -> None:
     """Write the bundle of a hosted prefix."""
     with at_node(data) as node:

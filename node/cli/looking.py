@@ -185,7 +185,8 @@ def _form(answer: "Answer") -> dict[str, Any]:
 
 def _print(answer: "Answer") -> None:
     say(f"outcome_{answer.outcome.name.lower()}", identifier=answer.asked)
-    say(f"source_{answer.source.name.lower()}", age=answer.age)
+    if answer.error is None:
+        say(f"source_{answer.source.name.lower()}", age=answer.age)
     if answer.tombstone is not None:
         told = answer.tombstone
         say("tombstone", reason=told.reason, by=told.by, replaced=" ".join(told.replaced_by) or "-")

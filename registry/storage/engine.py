@@ -47,6 +47,8 @@ class Database:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         options: dict[str, Any] = {"poolclass": QueuePool, "pool_size": pool_size, "pool_timeout": 30}
         if self.is_sqlite:
+            # The connection used last comes first: what it has cached and mapped is used again.
+            options["pool_use_lifo"] = True
             options["connect_args"] = {"check_same_thread": False, "timeout": _BUSY_MILLISECONDS / 1000}
         else:
             options["pool_pre_ping"] = True
@@ -92,7 +94,8 @@ class Database:
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
     # SQLAlchemy's BEGIN is a promise only; the driver must not open transactions of its own.
-    # The file is not mapped into memory: no faster here, and every connection's mapping counts as resident memory.
+    # Mapping the file makes scattered reads of a large database cheaper than copying each page. Every connection's
+    # mapping counts as resident, though the system shares the pages and takes them back when memory is short.
     connection.isolation_level = None
     for pragma in (
         "journal_mode=WAL",
@@ -100,6 +103,7 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
         "foreign_keys=ON",
         "temp_store=MEMORY",
         "cache_size=-16384",
+        "mmap_size=1073741824",
     ):
         connection.execute(f"PRAGMA {pragma}")
 

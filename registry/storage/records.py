@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import orjson
-from sqlalchemy import Connection, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, literal_column, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from registry.documents import pack, unpack
 from registry.errors import ConflictError
+from registry.globs import Glob
 from registry.identifier import Identifier, Prefix
 from registry.record import Record, RecordSignature, Status
 from registry.results import Change
@@ -32,6 +33,8 @@ _Key: TypeAlias = tuple[str, str, str]
 SEARCH_LENGTH = 255
 _CHUNK = 500
 _COUNTER = "change"
+#: No position is greater: what a 64-bit column holds.
+_LAST_POSITION = (1 << 63) - 1
 
 _COLUMNS = (
     record.c.prefix,
@@ -97,11 +100,10 @@ class AuditRow:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What to look for in the search table: a type, a LIKE pattern, and the literal text it begins with."""
+    """What to look for in the search table: a folded type and a pattern."""
 
     type: str
-    like: str
-    literal: str
+    glob: Glob
 
 
 class RecordUnit:
@@ -176,30 +178,44 @@ class RecordUnit:
             asked = asked.where(record.c.suffix > after)
         return [self._record(row) for row in self._connection.execute(asked)]
 
+    def prefixes(self) -> list[Prefix]:
+        """Return every prefix that has a record, in order; one step into the index for each."""
+        found: list[Prefix] = []
+        asked = select(record.c.prefix).order_by(record.c.prefix).limit(1)
+        last = ""
+        while (key := self._connection.execute(asked.where(record.c.prefix > last)).scalar()) is not None:
+            found.append(Prefix(key))
+            last = key
+        return found
+
     def count(self, prefix: Prefix) -> int:
-        """Count identifiers that are not deleted."""
-        asked = select(func.count()).where(
-            record.c.prefix == prefix.key, record.c.status != int(Status.DELETED)
-        )
-        return int(self._connection.execute(asked).scalar_one())
+        """Count identifiers that are not deleted; both counts are read from indexes alone."""
+        every = select(func.count()).where(record.c.prefix == prefix.key)
+        # a literal, not a parameter: only so is the partial index used
+        gone = every.where(record.c.status == literal_column(str(int(Status.DELETED))))
+        total, deleted = (int(self._connection.execute(asked).scalar_one()) for asked in (every, gone))
+        return total - deleted
 
     def find(self, prefix: Prefix, candidate: Candidate, *, after: str | None, limit: int) -> list[str]:
         """Return suffixes, ascending, whose search rows may match; the caller looks at the records."""
         value = search.c.value
-        literal = candidate.literal[:SEARCH_LENGTH]
+        glob = candidate.glob
+        literal, beyond = glob.literal[:SEARCH_LENGTH], glob.beyond(SEARCH_LENGTH)
         asked = (
             select(search.c.suffix)
             .distinct()
             .where(search.c.prefix == prefix.key, search.c.type == candidate.type)
             # a cut value may match beyond the cut
             .where(
-                or_(value.like(candidate.like, escape="\\"), func.length(value) >= SEARCH_LENGTH),
+                or_(value.like(glob.like, escape="\\"), func.length(value) >= SEARCH_LENGTH),
             )
             .order_by(search.c.suffix)
             .limit(limit)
         )
         if literal:
-            asked = asked.where(and_(value >= literal, value < literal + "\U0010ffff"))
+            asked = asked.where(value >= literal)
+            if beyond is not None:
+                asked = asked.where(value < beyond)
         if after is not None:
             asked = asked.where(search.c.suffix > after)
         return list(self._connection.execute(asked).scalars())
@@ -211,7 +227,7 @@ class RecordUnit:
             .where(
                 audit.c.prefix == identifier.prefix.key,
                 audit.c.suffix == identifier.suffix_key,
-                audit.c.position > after,
+                audit.c.position > min(after, _LAST_POSITION),
             )
             .order_by(audit.c.position)
             .limit(limit)
@@ -232,7 +248,7 @@ class RecordUnit:
                 change.c.status,
                 change.c.at,
             )
-            .where(change.c.position > after)
+            .where(change.c.position > min(after, _LAST_POSITION))
             .order_by(change.c.position)
             .limit(limit)
         )

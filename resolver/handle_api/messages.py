@@ -16,6 +16,7 @@ import orjson
 
 from registry.errors import HANDLE_CODE, HazlinkError, InternalError, InvalidValueError, Kind, RateLimitError
 from registry.language import Language
+from registry.principal import Principal
 from registry.record import Tombstone
 from registry.structured import structure_of, to_json
 from registry.value import DEFAULT_PERMISSIONS, Scope, TtlType, Value
@@ -28,6 +29,7 @@ __all__ = [
     "answer_bytes",
     "answer_tail",
     "describes",
+    "keeping",
     "refusal",
     "rendered",
     "value_to_json",
@@ -73,6 +75,12 @@ def describes(path: str) -> bool:
     return _PATHS.match(path) is not None
 
 
+def keeping(principal: Principal) -> dict[str, str]:
+    """Return the headers that say who may keep an answer: what somebody known was shown is for nobody else."""
+    varying = {"Vary": "Authorization"}
+    return varying if principal.is_anonymous else varying | {"Cache-Control": "private, no-store"}
+
+
 def refusal(
     error: HazlinkError, handle: str | None, language: Language = "en", tombstone: Tombstone | None = None
 ) -> Refusal:
@@ -84,8 +92,8 @@ def refusal(
         headers["Retry-After"] = "1"
     if error.kind is Kind.UNAUTHENTICATED:
         headers["WWW-Authenticate"] = _CHALLENGE
-        if error.code not in _LOGIN_NEEDED:
-            # Wrong credentials: clients expect 401 and nothing else.
+        if error.code not in _LOGIN_NEEDED and not error.field:
+            # Wrong credentials: clients expect 401 and nothing else. A refusal that says where it is wrong is told.
             return Refusal(401, headers)
     code = HANDLE_CODE[error.kind]
     shown = InternalError("resolver.handle_api.internal") if error.kind is Kind.INTERNAL else error

@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import orjson
-
 from registry.errors import InvalidValueError, LimitError, MalformedError
 from registry.identifier import Prefix, fold
 from registry.structured import from_json, structure_of
+from registry.trust import strict_json
 from registry.value import (
     DEFAULT_PERMISSIONS,
     DEFAULT_TTL_SECONDS,
@@ -205,9 +204,9 @@ def read_values(body: bytes, handle: str) -> tuple[GivenValue, ...]:
 
 def _json(body: bytes) -> Any:
     try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise MalformedError("resolver.handle_api.json", field="body", reason=str(error)) from error
+        return strict_json.loads(body)
+    except MalformedError as error:
+        raise MalformedError(error.code, field="body", retry_after=None, **error.params) from error
 
 
 def _wrong(field: str, given: object, right: str) -> InvalidValueError:

@@ -24,10 +24,10 @@ from registry.errors import (
 )
 from registry.identifier import from_url_path
 from registry.language import preferred, text
-from registry.principal import Principal
+from registry.principal import ANONYMOUS, Principal
 from resolver.answer import Answer, Outcome, Source
 from resolver.handle_api.access import ACCESS
-from resolver.handle_api.messages import CORS, answer_bytes, refusal, rendered
+from resolver.handle_api.messages import CORS, answer_bytes, keeping, refusal, rendered
 from resolver.handle_api.openapi import READING, SEARCHING, WRITING, describe
 from resolver.handle_api.ports import HandleNode
 from resolver.handle_api.requests import VARIOUS, Parameters, body_parameters, read_values, seen_version
@@ -121,9 +121,8 @@ def _sent(
     query = request.query_params
     callback = query.get("callback") if request.method == "GET" else None
     body, media_type = rendered(content, pretty=query.get("pretty"), callback=callback)
-    return Response(
-        body, status, {**CORS, "X-Content-Type-Options": "nosniff", **(headers or {})}, media_type
-    )
+    who = getattr(request.state, "principal", ANONYMOUS)
+    return Response(body, status, {**CORS, **keeping(who), **(headers or {})}, media_type)
 
 
 def _refused(request: Request, error: HazlinkError, answer: Answer | None = None) -> Response:

@@ -128,7 +128,6 @@ def _headers(request: Request) -> dict[str, str]:
         "Access-Control-Allow-Origin": "*",
         "Access-Control-Expose-Headers": "Link",
         "Cache-Control": "private, no-store" if known else "no-cache",
-        "X-Content-Type-Options": "nosniff",
     }
 
 

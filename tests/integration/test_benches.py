@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench import resolve_grpc, resolve_http, resolve_scale, startup_memory
+from tests.bench import (
+    register_bulk,
+    resolve_grpc,
+    resolve_http,
+    resolve_scale,
+    startup_memory,
+    storage_size,
+)
 
 _SMALL = ["--rounds", "1", "--seconds", "0.3", "--concurrency", "4"]
 
@@ -19,8 +26,17 @@ _SMALL = ["--rounds", "1", "--seconds", "0.3", "--concurrency", "4"]
         (resolve_http.run, ["--records", "500"], 1),
         (resolve_scale.run, ["--few", "200", "--many", "400"], 2),
         (startup_memory.run, ["--records", "2000"], 2),
+        (register_bulk.run, ["--records", "300"], 1),
+        (storage_size.run, ["--records", "400"], 2),
     ],
-    ids=["resolve-grpc", "resolve-http", "resolve-scale", "startup-memory"],
+    ids=[
+        "resolve-grpc",
+        "resolve-http",
+        "resolve-scale",
+        "startup-memory",
+        "register-bulk",
+        "storage-size",
+    ],
 )
 def test_a_benchmark_measures_and_reports(
     run: Callable[[Sequence[str]], int], options: list[str], figures: int, tmp_path: Path

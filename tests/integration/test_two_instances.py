@@ -86,22 +86,32 @@ def within_the_rule(what, seconds):
 
 def every_kind_of_change(pair, writer, reader, name):
     """Register, change and withdraw at one instance; time each until the other says so by both doors."""
-    took = {"new": [], "changed": [], "withdrawn": []}
+    took = {"new": [], "changed": [], "withdrawn": [], "reply to the writer": []}
+
+    def writing(act, *words, **more):
+        began = time.monotonic()
+        reply = act(*words, **more)
+        took["reply to the writer"].append(time.monotonic() - began)
+        return reply
+
     for number in range(ROUNDS):
         identifier = f"88/{name}-{number}"
         assert reader.get(identifier).status_code == 404
         assert grpc_outcome(reader, identifier, pb.OUTCOME_NOT_FOUND)()
 
-        assert put(writer.client, identifier, "https://e.example/1", pair.login).status_code == 201
+        made = writing(put, writer.client, identifier, "https://e.example/1", pair.login)
+        assert made.status_code == 201
         took["new"].append(seconds_until(http_says(reader, identifier, "e.example/1")))
         took["new"].append(seconds_until(grpc_says(reader, identifier, "https://e.example/1")))
 
-        assert put(writer.client, identifier, "https://e.example/2", pair.login).status_code == 200
+        made = writing(put, writer.client, identifier, "https://e.example/2", pair.login)
+        assert made.status_code == 200
         took["changed"].append(seconds_until(http_says(reader, identifier, "e.example/2")))
         took["changed"].append(seconds_until(grpc_says(reader, identifier, "https://e.example/2")))
 
         asked = rpb.WithdrawRequest(identifier=identifier, reason="two instances")
-        assert writer.registry.Withdraw(asked, metadata=pair.login.metadata).done == rpb.DONE_CHANGED
+        gone = writing(writer.registry.Withdraw, asked, metadata=pair.login.metadata)
+        assert gone.done == rpb.DONE_CHANGED
         took["withdrawn"].append(seconds_until(grpc_outcome(reader, identifier, pb.OUTCOME_WITHDRAWN)))
         took["withdrawn"].append(seconds_until(http_says(reader, identifier, "two instances")))
     for what, seconds in took.items():
@@ -173,6 +183,15 @@ def test_without_redis_both_go_on_within_the_same_second_and_with_it_again(pair)
     assert put(pair.a.client, "88/AGAIN", "https://e.example/0", pair.login).status_code == 201
     took = [_one_change(pair, pair.a, pair.b, "88/AGAIN", n) for n in range(1, ROUNDS)]
     within_the_rule("Redis is back", took)
+
+
+def test_a_redis_that_hangs_keeps_nobody_from_the_second(pair):
+    pair.redis.freeze()
+    try:
+        every_kind_of_change(pair, pair.a, pair.b, "FROZEN")
+        assert pair.a.client.get("/health/ready").status_code == 200
+    finally:
+        pair.redis.thaw()
 
 
 def test_the_command_line_on_one_folder_is_seen_by_both(pair):

@@ -104,3 +104,5 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     """
     with a_demo(tmp_path_factory.mktemp("demo")) as running:
         yield running
+    # Ctrl-C after the story is its planned end
+    assert running.process.returncode == 0, running.output.read_text()

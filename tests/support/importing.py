@@ -69,6 +69,9 @@ class OneKey:
     def homes(self, prefix: Prefix) -> bool:
         return prefix in self._homed
 
+    def home_of(self, prefix: Prefix) -> Prefix | None:
+        return prefix if prefix in self._homed else None
+
     def signer_for(self, prefix: Prefix) -> tuple[Signer, Prefix]:
         if prefix not in self._homed:
             raise NotResponsibleError("registry.storage.unavailable", reason=prefix.key)

@@ -91,13 +91,18 @@ def command(data: Path, *words: str, accept: tuple[int, ...] = (0,)) -> bytes:
     return done.stdout
 
 
-def told(data: Path, *words: str) -> Any:
-    """Run the same command line inside this process, which saves starting Python; return the JSON it prints."""
-    result = CliRunner().invoke(app, [*words, "--data", str(data), "--json"])
+def here(data: Path, *words: str) -> bytes:
+    """Run the same command line inside this process, which saves starting Python; a refusal is raised."""
+    result = CliRunner().invoke(app, [*words, "--data", str(data)])
     if isinstance(result.exception, HazlinkError):
         raise result.exception
     assert result.exit_code == 0, result.output
-    return orjson.loads(result.stdout_bytes)
+    return result.stdout_bytes
+
+
+def told(data: Path, *words: str) -> Any:
+    """Run a command inside this process; return the JSON it prints."""
+    return orjson.loads(here(data, *words, "--json"))
 
 
 class Served:
@@ -211,9 +216,13 @@ class Served:
         stub = resolver_pb2_grpc.ResolverStub(self.channel)
         return stub.Resolve(resolver_pb2.ResolveRequest(identifier=identifier, **how), timeout=30)
 
+    @staticmethod
+    def stub(channel: Any) -> registry_pb2_grpc.RegistryStub:
+        return registry_pb2_grpc.RegistryStub(channel)
+
     @property
     def registry(self) -> registry_pb2_grpc.RegistryStub:
-        return registry_pb2_grpc.RegistryStub(self.channel)
+        return self.stub(self.channel)
 
     def _disconnect(self) -> None:
         if self._http is not None:
@@ -248,6 +257,22 @@ def put(
     """Register an identifier with one URL, in the place of whatever stood there."""
     value = {"index": 1, "type": "URL", "data": {"format": "string", "value": text}, "ttl": ttl}
     return client.put(f"/api/handles/{quote(identifier)}", json={"values": [value]}, headers=login.headers)
+
+
+def an_init(port: int, *words: str) -> list[str]:
+    """Return the words that make a node whose doors are on `port` and the next one."""
+    doors = ["--http", f"127.0.0.1:{port}", "--grpc", f"127.0.0.1:{port + 1}"]
+    return ["init", *doors, "--allow-loopback-peers", *words]
+
+
+def joined(parent: Path, child: Path, prefix: str) -> Login:
+    """Let the node of `child` join the one of `parent`, which serves: invitation, request, approval."""
+    letter = told(parent, "invite", prefix)["invitation"]
+    asked = told(child, "join", letter)
+    assert asked["state"] == "pending"
+    here(parent, "approve", prefix)
+    assert told(child, "join")["state"] == "active"
+    return Login(asked["admin"], asked["secret"])
 
 
 @contextmanager
@@ -291,7 +316,17 @@ class RedisProcess:
                 number for channel in client.pubsub_channels() for _, number in client.pubsub_numsub(channel)
             )
 
+    def freeze(self) -> None:
+        """Make it take connections and never answer: worse than being gone."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+
     def stop(self) -> None:
+        self.thaw()
         if self._process is not None:
             self._process.terminate()
             self._process.wait(PATIENCE)

@@ -41,10 +41,13 @@ class FixedSigners:
     def homes(self, prefix):
         return any(home.contains(prefix) for home in self.keys)
 
+    def home_of(self, prefix):
+        return next((above for above in prefix.ancestors() if above in self.keys), None)
+
     def signer_for(self, prefix):
-        for above in prefix.ancestors():
-            if above in self.keys:
-                return self.keys[above], above
+        home = self.home_of(prefix)
+        if home is not None:
+            return self.keys[home], home
         raise NotResponsibleError("registry.prefixes.not_homed", field="prefix", prefix=prefix.key)
 
 

@@ -72,7 +72,9 @@ HTTP: tuple[Ask, ...] = (
     Ask("OPTIONS /api/handles", ALL, "/api/handles"),
     Ask("GET /api/handles/{handle:path}", ALL, f"/api/handles/{RECORD}"),
     Ask("GET /api/handles/{handle:path}", READERS, f"/api/handles/?prefix={OWN}", note="as a list"),
-    Ask("GET /api/handles/{handle:path}", READERS, f"/api/handles/{RECORD}?publicOnly=false", note="insisting"),
+    Ask(
+        "GET /api/handles/{handle:path}", READERS, f"/api/handles/{RECORD}?publicOnly=false", note="insisting"
+    ),
     Ask("HEAD /api/handles/{handle:path}", ALL, f"/api/handles/{RECORD}"),
     Ask("HEAD /api/handles/{handle:path}", READERS, f"/api/handles/?prefix={OWN}", note="as a list"),
     Ask("POST /api/handles/{handle:path}", ALL, f"/api/handles/{RECORD}", json={}),
@@ -111,13 +113,20 @@ HTTP: tuple[Ask, ...] = (
     Ask("GET /api/prefixes", READERS | OTHERS, "/api/prefixes"),
     Ask("POST /api/prefixes/{prefix:path}", DELEGATORS, f"/api/prefixes/{OWN}.{{n}}"),
     Ask("POST /api/prefixes/{prefix:path}", ABOVE, "/api/prefixes/88.107.2{n}", note="below the park"),
-    Ask("DELETE /api/prefixes/{prefix:path}", DELEGATORS | OTHERS, f"/api/prefixes/{OWN}.9", note="never done"),
+    Ask(
+        "DELETE /api/prefixes/{prefix:path}", DELEGATORS | OTHERS, f"/api/prefixes/{OWN}.9", note="never done"
+    ),
     Ask("GET /api/site", ALL, "/api/site"),
     Ask("POST /api/sessions", ALL, "/api/sessions", note="never done"),
     Ask("GET /api/sessions/this", ALL, "/api/sessions/this", note="never done"),
     Ask("PUT /api/sessions/this", ALL, "/api/sessions/this", note="never done"),
     Ask("DELETE /api/sessions/this", ALL, "/api/sessions/this", note="never done"),
-    Ask("GET /api/verifications/{reference:path}", ALL, f"/api/verifications/300:0.NA/{OWN}", note="never done"),
+    Ask(
+        "GET /api/verifications/{reference:path}",
+        ALL,
+        f"/api/verifications/300:0.NA/{OWN}",
+        note="never done",
+    ),
     Ask("GET /hrls/ping", ALL, "/hrls/ping"),
     Ask("GET /hrls/handles", READERS | OTHERS, "/hrls/handles?URL=*", note="in one's own prefixes"),
     Ask("GET /hrls/handles/{prefix:path}", READERS, f"/hrls/handles/{OWN}?URL=*"),
@@ -188,11 +197,21 @@ RPCS: tuple[Call, ...] = (
         registry_pb2.RegisterRequest(draft=_draft("88.107/RPC-1")),
         note="of the park",
     ),
-    Call(f"{_REGISTRY}BatchRegister", WRITERS, registry_pb2.BatchRegisterRequest(drafts=[_draft(f"{OWN}/RPC-2")])),
+    Call(
+        f"{_REGISTRY}BatchRegister",
+        WRITERS,
+        registry_pb2.BatchRegisterRequest(drafts=[_draft(f"{OWN}/RPC-2")]),
+    ),
     Call(f"{_REGISTRY}SetValues", WRITERS, registry_pb2.SetValuesRequest(identifier=RECORD, values=[_URL])),
-    Call(f"{_REGISTRY}RemoveValues", WRITERS, registry_pb2.RemoveValuesRequest(identifier=RECORD, indexes=[77])),
-    Call(f"{_REGISTRY}Withdraw", WRITERS, registry_pb2.WithdrawRequest(identifier=f"{OWN}/NONE", reason="gone")),
-    Call(f"{_REGISTRY}Delete", WRITERS, registry_pb2.WithdrawRequest(identifier=f"{OWN}/NONE", reason="gone")),
+    Call(
+        f"{_REGISTRY}RemoveValues", WRITERS, registry_pb2.RemoveValuesRequest(identifier=RECORD, indexes=[77])
+    ),
+    Call(
+        f"{_REGISTRY}Withdraw", WRITERS, registry_pb2.WithdrawRequest(identifier=f"{OWN}/NONE", reason="gone")
+    ),
+    Call(
+        f"{_REGISTRY}Delete", WRITERS, registry_pb2.WithdrawRequest(identifier=f"{OWN}/NONE", reason="gone")
+    ),
     Call(f"{_REGISTRY}List", READERS, registry_pb2.ListRequest(prefix=OWN)),
     Call(f"{_REGISTRY}Search", READERS, registry_pb2.SearchRequest(prefix=OWN, patterns={"URL": "*"})),
     Call(
@@ -209,4 +228,4 @@ RPCS: tuple[Call, ...] = (
 )
 
 #: Another node has no rights of its own here: what it may read is public, or open to the federation.
-assert not any(NODE in row.who for row in (*HTTP, *RPCS) if row.who not in (ALL, KNOWN))  # noqa: S101
+assert not any(NODE in row.who for row in (*HTTP, *RPCS) if row.who not in (ALL, KNOWN))

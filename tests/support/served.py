@@ -17,6 +17,7 @@ from typing import Any
 
 import grpc
 import httpx
+import uvloop
 
 from node.accounts import storage
 from node.accounts.account import Account, AccountKind
@@ -39,7 +40,16 @@ _PATIENCE_SECONDS = 30.0
 
 
 class Served:
-    """A running node, and what a test needs to talk to it."""
+    """A running node, and what a test needs to talk to it.
+
+    Attributes:
+        http: base URL of the HTTP door.
+        grpc: address of the gRPC door.
+        plain: an HTTP client that shows no credentials of its own.
+        plain_channel: the same for gRPC.
+        tokens: role → access token.
+        secrets: role → name and secret of its account.
+    """
 
     def __init__(self, folder: Path, **given: Any) -> None:
         self._folder, self._given = folder, given
@@ -50,6 +60,8 @@ class Served:
         self.tokens: dict[str, str] = {}
         self.secrets: dict[str, tuple[str, str]] = {}
         self.http = self.grpc = ""
+        self.plain: httpx.Client
+        self.plain_channel: grpc.Channel
 
     def start(self) -> None:
         self._thread.start()
@@ -57,8 +69,12 @@ class Served:
             raise TimeoutError("the node did not start")
         if self._failure is not None:
             raise self._failure
+        self.plain = httpx.Client(base_url=self.http, timeout=_PATIENCE_SECONDS)
+        self.plain_channel = grpc.insecure_channel(self.grpc)
 
     def stop(self) -> None:
+        self.plain.close()
+        self.plain_channel.close()
         self._end.set()
         self._thread.join(_PATIENCE_SECONDS)
         if self._failure is not None:
@@ -68,12 +84,9 @@ class Served:
         """Return the header `role` sends; none for the public."""
         return {"authorization": f"Bearer {self.tokens[role]}"} if role in self.tokens else {}
 
-    def client(self, role: str = ANONYMOUS, **options: Any) -> httpx.Client:
-        """Return an HTTP client of `role`."""
-        return httpx.Client(base_url=self.http, headers=self.header(role), timeout=30.0, **options)
-
-    def channel(self, **options: Any) -> grpc.Channel:
-        return grpc.insecure_channel(self.grpc, options=list(options.items()))
+    def metadata(self, role: str) -> tuple[tuple[str, str], ...]:
+        """Return what `role` sends with a call."""
+        return tuple(self.header(role).items())
 
     def run(self, coroutine: Any) -> Any:
         """Run something inside the node's own loop and return what came of it."""
@@ -81,8 +94,9 @@ class Served:
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._live())
-        except BaseException as failure:  # noqa: BLE001 — told to the test that waits
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as `serve` does
+                runner.run(self._live())
+        except BaseException as failure:
             self._failure = failure
         finally:
             self._ready.set()
@@ -119,8 +133,10 @@ class Served:
         self._system(by, "admin elsewhere", ELSE, Role.ADMIN)
         self._system(by, "admin above", PARK, Role.ADMIN)
         # No admin gives this role: a node proves it by its chain. Here it stands beside the accounts.
-        peer = Account("peer@88.107.1001", OWN, AccountKind.SYSTEM, True, 1, 0, frozenset({Grant(OWN, Role.NODE)}))
-        with node._parts.database.write() as connection:  # noqa: SLF001 — there is no public way, by intent
+        peer = Account(
+            "peer@88.107.1001", OWN, AccountKind.SYSTEM, True, 1, 0, frozenset({Grant(OWN, Role.NODE)})
+        )
+        with node._parts.database.write() as connection:
             storage.add(connection, peer, "0" * 64)
         self.tokens[NODE] = node.authenticator.issue(peer)[0]
 

@@ -202,6 +202,10 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("prefix", "suffix", name="pk_record"),
         postgresql_partition_by="HASH (prefix)",
     )
+    deleted = sa.text("status = 2")
+    op.create_index(
+        "ix_record_deleted", "record", ["prefix", "status"], sqlite_where=deleted, postgresql_where=deleted
+    )
     op.create_table(
         "search",
         sa.Column("prefix", _key(64), nullable=False),

