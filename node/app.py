@@ -14,6 +14,7 @@ from fastapi import APIRouter, FastAPI
 
 from node import problems
 from node.guard import Guard, flat
+from node.openapi import describe
 from registry.access import Access
 
 __all__ = ["Door", "create_app"]
@@ -45,6 +46,8 @@ def create_app(node: Any, *, doors: Sequence[Door], guard: Guard) -> FastAPI:
     for door in doors:
         # Copies: the guard wraps a route's handler, and a router may serve several nodes of one process.
         app.router.routes.extend(copy(route) for route in flat(door.router.routes))
-    guard.protect(flat(app.router.routes))
+    routes = flat(app.router.routes)
+    guard.protect(routes)
     problems.install(app)
+    describe(app, routes, guard.access)
     return app

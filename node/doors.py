@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from node.config import DoorsConfig
 from node.tls import TlsFiles
@@ -20,8 +21,29 @@ _BACKLOG = 2_048
 _KEEP_ALIVE_SECONDS = 30
 #: A connection on which no whole request head arrives within one to two of these is closed.
 _HEAD_SECONDS = 10.0
-_LATE = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+#: And the head itself may be this long, give or take what is read at once.
+_HEAD_BYTES = 65_536
+_REFUSED = b"HTTP/1.1 %s\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+_LATE, _LONG = _REFUSED % b"408 Request Timeout", _REFUSED % b"431 Request Header Fields Too Large"
 _TRY_AGAIN_SECONDS = 0.2
+
+
+class _Connection(HttpToolsProtocol):
+    """A connection that reads no endless request head."""
+
+    _head_bytes = 0
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came in; refuse when it is all head and never a request."""
+        before = self.cycle
+        super().data_received(data)
+        if self.cycle is not before or not _is_over(before):
+            self._head_bytes = 0
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > _HEAD_BYTES and not self.transport.is_closing():
+            self.transport.write(_LONG)
+            self.transport.close()
 
 
 class _Server(uvicorn.Server):
@@ -85,7 +107,7 @@ class HttpDoor:
             uvicorn.Config(
                 app,
                 loop="none",
-                http="httptools",
+                http=_Connection,
                 ws="none",
                 lifespan="off",
                 access_log=False,
@@ -146,5 +168,9 @@ class HttpDoor:
 
 def _awaits_head(connection: Any) -> bool:
     """Say whether a connection has no request under way, and the server's own timer of idle ones does not run."""
-    cycle, timer = connection.cycle, connection.timeout_keep_alive_task
-    return timer is None and (cycle is None or cycle.response_complete)
+    return connection.timeout_keep_alive_task is None and _is_over(connection.cycle)
+
+
+def _is_over(request: Any) -> bool:
+    """Say whether a connection's latest request is answered, or there was none."""
+    return request is None or bool(request.response_complete)

@@ -41,6 +41,26 @@ TYPE_BASE = "urn:hazlink:problem:"
 
 _HANDLES = b"/api/handles/"
 _FROM_NODES = "/federation/"
+#: Rules a request can break that have a text in `messages/rules.toml`, and what bounds are called in them.
+_RULES = frozenset(
+    {
+        "bool_parsing",
+        "bool_type",
+        "enum",
+        "extra_forbidden",
+        "greater_than_equal",
+        "int_parsing",
+        "less_than_equal",
+        "list_type",
+        "literal_error",
+        "missing",
+        "model_attributes_type",
+        "string_too_long",
+        "string_type",
+        "too_long",
+    }
+)
+_LIMITS = ("max_length", "ge", "le")
 _CHALLENGE = 'Bearer realm="hazlink", Basic realm="hazlink", charset="UTF-8"'
 
 
@@ -151,8 +171,18 @@ async def _invalid(request: Request, error: Exception) -> Response:
     where = ".".join(str(part) for part in first.get("loc", ()))
     if first.get("type") == "json_invalid":
         return _answer(request, MalformedError("node.problems.json", field=where))
-    reason = first.get("msg", "")
-    return _answer(request, InvalidValueError("node.problems.request", field=where, reason=reason))
+    return _answer(request, _broken_rule(first, where))
+
+
+def _broken_rule(first: dict[str, Any], where: str) -> InvalidValueError:
+    """Say in our own words which rule of the description a request breaks."""
+    kind = first.get("type", "")
+    if kind not in _RULES:
+        return InvalidValueError("node.problems.request", field=where, reason=first.get("msg", ""))
+    said = first.get("ctx", {})
+    limit = next((said[name] for name in _LIMITS if name in said), "")
+    expected = str(said.get("expected", "")).replace(" or ", ", ")
+    return InvalidValueError(f"node.rules.{kind}", field=where, limit=limit, expected=expected)
 
 
 async def _http(request: Request, error: Exception) -> Response:

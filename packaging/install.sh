@@ -33,6 +33,9 @@ id hazlink >/dev/null 2>&1 || useradd --system --home-dir /var/lib/hazlink --she
 install -d -m 0700 -o hazlink -g hazlink /var/lib/hazlink
 install -d -m 0755 /etc/hazlink
 [ -e /etc/hazlink/passphrase ] || (umask 077; head -c 32 /dev/urandom | base64 >/etc/hazlink/passphrase)
+# the service is handed it by systemd; the command line, run as user hazlink, reads it itself
+chown root:hazlink /etc/hazlink/passphrase
+chmod 0640 /etc/hazlink/passphrase
 install -m 0644 "$here/hazlink.service" /etc/systemd/system/hazlink.service
 systemctl daemon-reload
 echo "next: hazlink init, hazlink join, then: systemctl enable --now hazlink  (see README)"

@@ -10,7 +10,9 @@ from registry.ports import Signers, Templates
 from registry.principal import Operation, Principal, visible
 from registry.record import Record, Status
 from registry.results import AuditEntry, Page
-from registry.storage.records import SEARCH_LENGTH, AuditRow, Candidate, RecordStore, RecordUnit
+from registry.storage.audit import AuditRow
+from registry.storage.records import RecordStore, RecordUnit
+from registry.storage.search import SEARCH_LENGTH, Candidate
 from registry.value import TEMPLATE_INDEX, Value
 
 __all__ = ["Finder", "owner_of"]

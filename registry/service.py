@@ -409,6 +409,9 @@ class Registry:
 
     def _admit(self, principal: Principal, identifier: Identifier) -> None:
         """Refuse who may not write; delegations are written by those who delegate, not by every editor."""
+        if not principal.is_anonymous and self._signers.home_of(identifier.authority) is None:
+            # says that the prefix is not homed here: a mistyped one is a likelier mistake than a missing role
+            self._signers.signer_for(identifier.authority)
         delegating = identifier.named_prefix is not None
         principal.require(
             Operation.PREFIX_DELEGATE if delegating else Operation.RECORD_WRITE,

@@ -226,7 +226,7 @@ def batches(prefix: str, count: int, kinds: int) -> list[Row]:
             "BATCH_NO": f"PH2026{n:04d}",
             "ERP_NO": f"ERP-LOT-{900000 + n}",
             "QUANTITY": f"{5 + n % 25} t",
-            "MADE": day(-n % 90 - 1),
+            "MADE": day(-(n % 90) - 1),
             "EXPIRES": day(365 - n % 60),
             "PURITY": f"99.{n % 10} %",
             "STATE": "released",

@@ -8,6 +8,7 @@ import getpass
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,6 +38,9 @@ __all__ = [
     "show_rows",
     "taught",
 ]
+
+#: Columns that hold POSIX seconds.
+_TIMES = frozenset({"at", "expires"})
 
 _EXIT = {
     Kind.NOT_FOUND: 3,
@@ -145,13 +149,20 @@ def show(content: Any) -> None:
 
 
 def show_rows(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Write a table for a person; each heading is a catalogue name."""
+    """Write a table for a person; each heading is a catalogue name, nothing is cut off, times are UTC."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(
-        *(f"{text(f'node.cli_columns.{h}', 'zh')} {text(f'node.cli_columns.{h}', 'en')}" for h in headings)
-    )
+    table = Table()
+    for heading in headings:
+        names = (text(f"node.cli_columns.{heading}", language) for language in ("zh", "en"))
+        table.add_column(" ".join(names), overflow="fold")
     for row in rows:
-        table.add_row(*(str(cell) for cell in row))
+        table.add_row(*(_cell(h, cell) for h, cell in zip(headings, row, strict=True)))
     Console().print(table)
+
+
+def _cell(heading: str, cell: object) -> str:
+    if heading in _TIMES and isinstance(cell, int):
+        return datetime.fromtimestamp(cell, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    return str(cell)

@@ -58,9 +58,12 @@ def prefixes(data: Data = DATA, as_json: Json = False) -> None:
     with at_node(data) as node:
         homes = [_home_row(home) for home in node.prefixes.homes.all()]
         below = [_delegation_row(made) for made in node.prefixes.homes.delegations()]
+        anchor = node.prefixes.anchor()
+    fingerprint = anchor.fingerprint if anchor else ""
     if as_json:
-        show({"homed": homes, "delegated": below})
+        show({"anchor": fingerprint, "homed": homes, "delegated": below})
         return
+    say("anchor", anchor=fingerprint or "-")
     show_rows(("prefix", "origin", "state", "key"), [tuple(row.values())[:4] for row in homes])
     show_rows(("prefix", "parent", "state", "name", "expires"), [tuple(row.values()) for row in below])
 

@@ -60,7 +60,7 @@ def resolve(
         _print(answer)
     if answer.error is not None:
         raise answer.error
-    if answer.record is None:
+    if answer.outcome.name not in {"FOUND", "WITHDRAWN"}:
         raise typer.Exit(3)
 
 

@@ -4,37 +4,33 @@ A writer takes the row lock of the counter first. Whoever writes next waits ther
 transaction still holds when it commits: versions, idempotence and gapless positions need no other lock.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import orjson
-from sqlalchemy import Connection, bindparam, delete, func, insert, literal_column, or_, select, update
+from sqlalchemy import Connection, bindparam, func, insert, literal_column, select, update
 from sqlalchemy.exc import IntegrityError
 
 from registry.documents import pack, unpack
 from registry.errors import ConflictError
-from registry.globs import Glob
 from registry.identifier import Identifier, Prefix
 from registry.record import Record, RecordSignature, Status
 from registry.results import Change
+from registry.storage.audit import AuditRow, before_image, trail
 from registry.storage.engine import Database
-from registry.storage.tables import audit, change, counter, record, search, signing_key
+from registry.storage.search import Candidate, Pairs, find, move_rows
+from registry.storage.tables import LAST_POSITION, audit, change, counter, record, signing_key
 
-__all__ = ["SEARCH_LENGTH", "AuditRow", "Candidate", "RecordStore", "RecordUnit", "Write"]
+__all__ = ["RecordStore", "RecordUnit", "Write"]
 
 #: A result row. SQLAlchemy types rows by their columns, up to ten of them; a record has eleven.
 _Row: TypeAlias = Any
 #: A signing key: kid, issuer, algorithm.
 _Key: TypeAlias = tuple[str, str, str]
 
-#: Characters of a value that the search table keeps.
-SEARCH_LENGTH = 255
 _CHUNK = 500
 _COUNTER = "change"
-#: No position is greater: what a 64-bit column holds.
-_LAST_POSITION = (1 << 63) - 1
 
 _COLUMNS = (
     record.c.prefix,
@@ -83,27 +79,8 @@ class Write:
     before: Record | None
     who: str
     action: str
-    searchable: frozenset[tuple[str, str]]
-    stale: frozenset[tuple[str, str]] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class AuditRow:
-    """One entry of the audit trail as it is stored."""
-
-    position: int
-    at: int
-    who: str
-    action: str
-    before: Record | None
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """What to look for in the search table: a folded type and a pattern."""
-
-    type: str
-    glob: Glob
+    searchable: Pairs
+    stale: Pairs = frozenset()
 
 
 class RecordUnit:
@@ -155,8 +132,11 @@ class RecordUnit:
             return self.last_change()
         first = self._take(len(writes))
         self._store([w for w in writes if w.before is None], [w for w in writes if w.before is not None])
-        self._index(writes)
-        changes, trail = [], []
+        move_rows(
+            self._connection,
+            ((w.record.identifier, w.stale - w.searchable, w.searchable - w.stale) for w in writes),
+        )
+        changes, entries = [], []
         for position, write in enumerate(writes, start=first):
             made = write.record
             place = {
@@ -166,9 +146,11 @@ class RecordUnit:
                 "at": made.modified,
             }
             changes.append({**place, "version": made.version, "status": int(made.status)})
-            trail.append({**place, "who": write.who, "action": write.action, "before": _before(write.before)})
+            entries.append(
+                {**place, "who": write.who, "action": write.action, "before": before_image(write.before)}
+            )
         self._connection.execute(insert(change), changes)
-        self._connection.execute(insert(audit), trail)
+        self._connection.execute(insert(audit), entries)
         return first + len(writes) - 1
 
     def every(self, prefix: Prefix, *, after: str | None, limit: int) -> list[Record]:
@@ -198,44 +180,11 @@ class RecordUnit:
 
     def find(self, prefix: Prefix, candidate: Candidate, *, after: str | None, limit: int) -> list[str]:
         """Return suffixes, ascending, whose search rows may match; the caller looks at the records."""
-        value = search.c.value
-        glob = candidate.glob
-        literal, beyond = glob.literal[:SEARCH_LENGTH], glob.beyond(SEARCH_LENGTH)
-        asked = (
-            select(search.c.suffix)
-            .distinct()
-            .where(search.c.prefix == prefix.key, search.c.type == candidate.type)
-            # a cut value may match beyond the cut
-            .where(
-                or_(value.like(glob.like, escape="\\"), func.length(value) >= SEARCH_LENGTH),
-            )
-            .order_by(search.c.suffix)
-            .limit(limit)
-        )
-        if literal:
-            asked = asked.where(value >= literal)
-            if beyond is not None:
-                asked = asked.where(value < beyond)
-        if after is not None:
-            asked = asked.where(search.c.suffix > after)
-        return list(self._connection.execute(asked).scalars())
+        return find(self._connection, prefix, candidate, after=after, limit=limit)
 
     def trail(self, identifier: Identifier, *, after: int, limit: int) -> list[AuditRow]:
         """Return audit rows of one identifier, oldest first."""
-        asked = (
-            select(audit.c.position, audit.c.at, audit.c.who, audit.c.action, audit.c.before)
-            .where(
-                audit.c.prefix == identifier.prefix.key,
-                audit.c.suffix == identifier.suffix_key,
-                audit.c.position > min(after, _LAST_POSITION),
-            )
-            .order_by(audit.c.position)
-            .limit(limit)
-        )
-        return [
-            AuditRow(row.position, row.at, row.who, row.action, _from_before(identifier, row.before))
-            for row in self._connection.execute(asked)
-        ]
+        return trail(self._connection, identifier, after=after, limit=limit)
 
     def changes(self, after: int, limit: int) -> list[Change]:
         """Return changes after a position, oldest first."""
@@ -248,7 +197,7 @@ class RecordUnit:
                 change.c.status,
                 change.c.at,
             )
-            .where(change.c.position > min(after, _LAST_POSITION))
+            .where(change.c.position > min(after, LAST_POSITION))
             .order_by(change.c.position)
             .limit(limit)
         )
@@ -312,19 +261,6 @@ class RecordUnit:
             "restricted": signature.restricted if signature else None,
             "document": pack(made.values, made.modified),
         }
-
-    def _index(self, writes: Sequence[Write]) -> None:
-        # by whole keys: an index over (prefix, suffix) alone would double what a search row costs
-        stale = _search_rows(writes, lambda w: w.stale - w.searchable)
-        if stale:
-            columns = (search.c.prefix, search.c.type, search.c.value, search.c.suffix)
-            unwanted = delete(search).where(*(c == bindparam(f"old_{c.name}") for c in columns))
-            self._connection.execute(
-                unwanted, [{f"old_{name}": content for name, content in row.items()} for row in stale]
-            )
-        rows = _search_rows(writes, lambda w: w.searchable - w.stale)
-        if rows:
-            self._connection.execute(insert(search), rows)
 
     def _records(self, rows: Iterable[_Row]) -> dict[str, Record]:
         found = {}
@@ -440,40 +376,3 @@ def _spelled(prefix: str, suffix: str, spelling: str | None) -> Identifier:
 
 def _identifier(row: _Row) -> Identifier:
     return _spelled(row.prefix, row.suffix, row.spelling)
-
-
-def _search_rows(
-    writes: Sequence[Write], pairs: Callable[[Write], frozenset[tuple[str, str]]]
-) -> list[dict[str, str]]:
-    return [
-        {
-            "prefix": w.record.identifier.prefix.key,
-            "suffix": w.record.identifier.suffix_key,
-            "type": kind,
-            "value": value,
-        }
-        for w in writes
-        for kind, value in pairs(w)
-    ]
-
-
-def _before(made: Record | None) -> bytes | None:
-    if made is None:
-        return None
-    head = [made.identifier.text, made.kind, int(made.status), made.version, made.modified]
-    return orjson.dumps(head) + b"\n" + pack(made.values, made.modified)
-
-
-def _from_before(identifier: Identifier, stored: bytes | None) -> Record | None:
-    if stored is None:
-        return None
-    head, _, document = bytes(stored).partition(b"\n")
-    text, kind, status, version, modified = orjson.loads(head)
-    return Record(
-        identifier=Identifier(text, identifier.prefix, text[len(identifier.prefix.key) + 1 :]),
-        kind=kind,
-        version=version,
-        status=Status(status),
-        values=unpack(document, modified),
-        modified=modified,
-    )

@@ -22,6 +22,7 @@ from sqlalchemy import (
 from registry.storage.engine import metadata
 
 __all__ = [
+    "LAST_POSITION",
     "audit",
     "change",
     "counter",
@@ -29,6 +30,9 @@ __all__ = [
     "search",
     "signing_key",
 ]
+
+#: No position is greater: what a 64-bit column holds.
+LAST_POSITION = (1 << 63) - 1
 
 
 def _key(length: int) -> String:

@@ -63,6 +63,7 @@ def describe(
         "parameters": parameters,
         "responses": {
             "200": {"description": "done, or found", "content": content},
+            "401": {"description": "a login is needed; with an empty body: what was shown does not hold"},
             "default": {"description": "refused, or referred: see responseCode", "content": refused},
         },
     }

@@ -5,6 +5,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+import grpc
 import pytest
 
 from node.cli.base import at_node
@@ -149,7 +150,7 @@ def test_the_hosted_enterprise_moves_to_its_own_node_and_no_identifier_changes(s
         answer = put(park.client, NAMES[1], "https://park.example", login)
         assert answer.status_code >= 400, answer.text
         asked = rpb.RegisterRequest(draft=rpb.Draft(identifier=f"{SMALL}/NEW"))
-        with pytest.raises(Exception, match=r"UNAUTHENTICATED|PERMISSION_DENIED|FAILED_PRECONDITION"):
+        with pytest.raises(grpc.RpcError, match=r"UNAUTHENTICATED|PERMISSION_DENIED|FAILED_PRECONDITION"):
             park.registry.Register(asked, metadata=login.metadata)
     until(lambda: "small.example" in park.get(NAMES[1]).text, "the park resolves it at its new place")
 

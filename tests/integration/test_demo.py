@@ -124,9 +124,14 @@ def test_stopped_half_way_it_takes_its_nodes_along(tmp_path):
         stderr=subprocess.DEVNULL,
     )
     try:
-        until(lambda: httpx.get(f"http://127.0.0.1:{base}/health/ready").status_code == 200, "the top node")
+        until(lambda: process.poll() is not None or _is_ready(base), "the top node")
+        assert process.poll() is None, "it ended by itself"
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE) == 130
     finally:
         process.kill()
     assert nobody_listens(base)
+
+
+def _is_ready(port):
+    return httpx.get(f"http://127.0.0.1:{port}/health/ready").status_code == 200

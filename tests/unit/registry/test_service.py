@@ -401,7 +401,7 @@ def test_a_failure_inside_a_write_leaves_nothing(registry, monkeypatch):
     registry.register(ADMIN, a_draft("first"))
     from registry.storage import records
 
-    monkeypatch.setattr(records, "_before", lambda _: 1 / 0)
+    monkeypatch.setattr(records, "before_image", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         registry.register_many(ADMIN, [a_draft("x"), a_draft("y")])
     monkeypatch.undo()

@@ -140,7 +140,7 @@ async def test_a_batch_goes_on_past_bad_lines(door):
         ]
         assert [r.field for r in results[:3]] == ["values[0].index", "", "fields.CAS_NO"]
         assert "67-64-1" in results[2].error.message_en
-        assert results[3].error.kind == "forbidden"
+        assert results[3].error.kind == "not-responsible"
     again = await door("BatchRegister", pb.BatchRegisterRequest(drafts=[ACETONE]))
     assert again.results[0].done == pb.DONE_UNCHANGED
 

@@ -136,7 +136,7 @@ def test_an_object_is_registered_found_changed_withdrawn_and_looked_back_upon(to
     assert "scrapped" in invoke("resolve", "88/PUMP-1", data=top)
     entries = json.loads(invoke("history", "88/PUMP-1", "--json", data=top))
     assert [entry["action"] for entry in entries] == ["register", "set", "withdraw"]
-    invoke("register", "88/PUMP-3", data=top)
+    invoke("register", "88/PUMP-3", "-f", "URL=https://e.example/3", data=top)
     invoke("delete", "88/PUMP-3", "--reason", "by mistake", data=top)
     invoke("resolve", "88/NOTHING", data=top, status=3)
 
