@@ -10,6 +10,7 @@ What a request must show, in this order; the first that fails is the answer:
 Only then does the request take up room, of which there is a limited amount.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -51,6 +52,7 @@ __all__ = ["DENIALS", "Application", "JoinDesk", "Standing"]
 #: Reasons an operator may refuse with; each is a pair of texts in the catalogue, `denial_<reason>`.
 DENIALS = ("unverified", "not_ours", "taken", "incomplete", "key", "other")
 
+_TICKET = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _MAX_NAME = 200
 _MAX_NOTE = 1000
 
@@ -148,6 +150,8 @@ class JoinDesk:
         Raises:
             NotFoundError: there is no such ticket.
         """
+        if not _TICKET.fullmatch(ticket):  # no text for every database
+            raise NotFoundError("registry.prefixes.ticket_unknown", field="ticket")
         with self._office.store.read() as unit:
             request = unit.request(ticket)
             roots = tuple(unit.roots())

@@ -19,6 +19,7 @@ from proto import registry_pb2, resolver_pb2
 from registry.clock import SystemClock
 from registry.record import Draft
 from registry.value import Value
+from tests.support.databases import a_postgres_url
 from tests.support.node import an_admin, basic
 from tests.support.role_matrix import RPCS
 from tests.support.served import ANONYMOUS, OWN, Served, served
@@ -456,6 +457,54 @@ def test_credentials_sent_twice_are_refused(house):
     assert "authorization" in details
 
 
+def a_join(house: Served, **changed: Any) -> httpx.Response:
+    """Ask for a prefix with a good invitation, and something in the request changed."""
+    letter = house.node.prefixes.invite(
+        an_admin(OWN, name="test@88"), OWN, None, urls=("http://127.0.0.1:1",)
+    )
+    form = {
+        "secret": letter.secret,
+        "jwk": {"kty": "OKP", "crv": "Ed25519", "x": packed(b"\x01" + bytes(31))},
+        "possession": "a.b.c",
+        "prefix": f"{OWN}.9",
+        "endpoints": {
+            "resolve": ["http://127.0.0.1:1"],
+            "exchange": None,
+            "tls_x5t_s256": None,
+            "log_vkey": None,
+        },
+        "name": "",
+        "contact": "",
+        "note": "",
+    }
+    return house.plain.post("/federation/v1/join", json=form | changed)
+
+
+@pytest.mark.parametrize(
+    "jwk",
+    [
+        {"kty": "OKP", "crv": "Ed25519", "x": packed(b"\x01" + bytes(31))},
+        {"kty": "OKP", "crv": "Ed25519", "x": "AA"},
+        {"kty": "oct", "k": "AA"},
+        {"kty": "EC", "crv": "P-256", "x": packed(bytes(32)), "y": packed(bytes(32))},
+        {},
+    ],
+    ids=["low order", "short", "symmetric", "off the curve", "nothing"],
+)
+def test_a_key_that_vouches_for_nothing_is_a_mistake_of_whoever_sent_it(house, jwk):
+    answer = a_join(house, jwk=jwk)
+    check_refusal(answer, 403)
+    assert answer.json()["type"].endswith(":untrusted")
+
+
+def test_a_request_for_a_prefix_with_a_forged_proof_or_secret_is_refused(house):
+    key = {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
+    check_refusal(a_join(house, jwk=key), 400, 401)
+    check_refusal(a_join(house, jwk=key, possession=f"{house.tokens['admin']}"), 400, 401, 403)
+    check_refusal(a_join(house, jwk=key, secret="guess"), 401)
+    check_refusal(a_join(house, jwk=key, endpoints={"resolve": ["file:///etc/passwd"]}), 400, 422)
+
+
 # gRPC
 
 
@@ -731,3 +780,49 @@ def test_whoever_asks_now_and_then_on_one_connection_is_served(hurried):
     for _ in range(6):
         assert hurried.plain.get("/health/live").status_code == 200
         time.sleep(0.15)
+
+
+# the other database, which minds texts that the first one does not
+
+NULS = (
+    ("GET", "/federation/v1/join/a%00b", b""),
+    ("GET", "/federation/v1/delegations/88%00", b""),
+    ("GET", f"/api/handles/{HANDLE}?type=a%00b", b""),
+    ("GET", f"/api/handles/{OWN}/a%00b", b""),
+    ("GET", f"/api/handles?prefix={OWN}%00", b""),
+    ("GET", f"/hrls/handles/{OWN}?URL=a%00b", b""),
+    ("GET", f"/hrls/handles/{OWN}?a%00b=*", b""),
+    ("GET", f"/id/{OWN}/a%00b", b""),
+    ("GET", f"/accounts?prefix={OWN}%00", b""),
+    ("PUT", NEW, rb'[{"index":1,"type":"A\u0000B","data":"x"}]'),
+    ("PUT", NEW, rb'[{"index":1,"type":"URL","data":"a\u0000b"}]'),
+    ("PUT", NEW, rb'[{"index":1,"type":"URL","data":"x","references":[{"handle":"\u0000","index":1}]}]'),
+    ("DELETE", f"{NEW}?reason=a%00b&replacedBy=a%00b", b""),
+    ("DELETE", f"{NEW}?reason=a%00b", b""),
+    ("POST", "/auth/token", rb'{"username":"a\u0000@88","password":"\u0000"}'),
+    ("POST", "/accounts", rb'{"name":"a\u0000@88.107.1001","kind":"system","roles":[]}'),
+    ("PATCH", f"/accounts/a%00@{OWN}", b'{"enabled":true}'),
+    ("POST", f"/accounts/a%00@{OWN}", b"{}"),
+)
+
+
+@pytest.mark.postgres
+def test_a_nul_is_refused_or_kept_but_never_a_fault_over_postgresql_too(tmp_path, postgres_server):
+    where = {"database_url": a_postgres_url(postgres_server)}
+    with served(tmp_path / "postgres", storage=where) as house:
+        for method, path, body in NULS:
+            answer = sent(house, "admin", method, path, body, JSON if body else "")
+            assert answer.status_code < 500, (method, path, body, answer.text)
+            assert not [word for word in _INSIDE if word in answer.text]
+        for method, request in CALLS.values():
+            status, details, _ = called(house, method, request.SerializeToString(), house.metadata("admin"))
+            assert status in _REFUSALS, (method, status, details)
+        for token in ("\0", f"{OWN}/\0"):
+            for name, message in (
+                ("List", registry_pb2.ListRequest(prefix=OWN.key, page_token=token)),
+                ("Search", registry_pb2.SearchRequest(patterns={"\0": "\0"}, page_token=token)),
+            ):
+                status, _, _ = called(
+                    house, _REGISTRY + name, message.SerializeToString(), house.metadata("admin")
+                )
+                assert status is grpc.StatusCode.OK or status in _REFUSALS

@@ -75,7 +75,7 @@ def an_app() -> httpx.AsyncClient:
     [
         ("GET", "/nothing", None, 404, "node.problems.path"),
         ("DELETE", "/items", None, 405, "node.problems.method"),
-        ("POST", "/items", b'{"count": "many"}', 422, "node.problems.request"),
+        ("POST", "/items", b'{"count": "many"}', 422, "node.rules.int_parsing"),
         ("POST", "/items", b"{", 400, "node.problems.json"),
         ("GET", "/busy", None, 503, "node.health.stopping"),
         ("GET", "/broken", None, 500, "node.problems.internal_detail"),
