@@ -1,7 +1,6 @@
 """A real node for the benchmarks: a data folder filled once, and `python -m node serve` on it."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.bench._harness import ROOT, Server, stopped
+from tests.support.ports import free_port
 
 #: One caller may ask as often as it can; everything else stands as an operator would run it.
 UNLIMITED = {
@@ -33,12 +33,6 @@ def prepare(data: Path, records: int) -> dict[str, float]:
     )
     said = done.stdout.split()
     return {"records/s": float(said[0]), "bytes a record": float(said[1])}
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-        return port
 
 
 @contextmanager

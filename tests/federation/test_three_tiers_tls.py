@@ -20,7 +20,8 @@ from registry.trust.chain import verify_chain
 from registry.trust.record_signature import verify_record
 from registry.trust.statement import read
 from resolver.servicer_messages import answer_from_message
-from tests.support.processes import Login, Served, an_init, free_ports, here, joined, put, told, until
+from tests.support.ports import free_ports
+from tests.support.processes import Login, Served, an_init, here, joined, put, told, until
 
 pytestmark = pytest.mark.slow
 

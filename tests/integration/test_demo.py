@@ -14,9 +14,10 @@ from proto import resolver_pb2 as pb
 from proto import resolver_pb2_grpc
 from tests.support.demo import DEMO_SECONDS, OFFSETS
 from tests.support.node import basic
-from tests.support.processes import PATIENCE, ROOT, environment, free_ports, until
+from tests.support.ports import free_ports
+from tests.support.processes import PATIENCE, ROOT, environment, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo")]
+pytestmark = pytest.mark.slow
 
 TIERS = {"88": "top", "88.107": "secondary", "88.107.1001": "enterprise", "88.107.1002": "enterprise"}
 

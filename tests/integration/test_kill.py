@@ -21,9 +21,10 @@ from registry.trust.record_signature import verify_record
 from registry.value import DEFAULT_PERMISSIONS
 from resolver.servicer_messages import answer_from_message
 from tests.support.databases import a_postgres_url
-from tests.support.processes import Served, a_top_folder, free_port, put, until
+from tests.support.ports import free_port
+from tests.support.processes import Served, a_top_folder, put, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.postgres, pytest.mark.xdist_group("postgres")]
+pytestmark = [pytest.mark.slow, pytest.mark.postgres]
 
 #: Seconds of writing before each death; the writers are at a different place each time.
 DEATHS = (0.7, 1.3, 2.1)

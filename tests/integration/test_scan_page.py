@@ -7,7 +7,8 @@ import subprocess
 
 import pytest
 
-from tests.support.processes import Served, free_port, told
+from tests.support.ports import free_port
+from tests.support.processes import Served, told
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = (

@@ -18,7 +18,8 @@ from proto import registry_pb2 as rpb
 from proto import resolver_pb2 as pb
 from proto import resolver_pb2_grpc
 from registry.value import DEFAULT_PERMISSIONS
-from tests.support.processes import Served, a_top_folder, free_port, put, until
+from tests.support.ports import free_port
+from tests.support.processes import Served, a_top_folder, put, until
 
 pytestmark = pytest.mark.slow
 

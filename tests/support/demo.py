@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
-from tests.support.processes import PATIENCE, ROOT, environment, free_ports
+from tests.support.ports import free_ports
+from tests.support.processes import PATIENCE, ROOT, environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,7 +101,7 @@ def a_demo(folder: Path) -> Iterator[Demo]:
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     """The demonstration, its story told, its nodes up; one for all tests of a test process.
 
-    Tests that use it carry `@pytest.mark.xdist_group("demo")`, so that it runs once.
+    Tests of one file run in one process (`--dist loadfile`), so it runs once for each file that uses it.
     """
     with a_demo(tmp_path_factory.mktemp("demo")) as running:
         yield running

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import ssl
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
@@ -33,26 +32,6 @@ if TYPE_CHECKING:
 #: Seconds for anything that has to happen in the end; a busy machine needs them.
 PATIENCE = 120.0
 ROOT = Path(__file__).parents[2]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return taken.getsockname()[1]
-
-
-def free_ports(*offsets: int) -> int:
-    """Return a base so that base + offset is free for each offset."""
-    while True:
-        base = free_port()
-        if base + max(offsets) > 65_000:
-            continue
-        with ExitStack() as stack:
-            try:
-                for offset in offsets:
-                    stack.enter_context(socket.create_server(("127.0.0.1", base + offset)))
-            except OSError:
-                continue
-            return base
 
 
 def until(true: Callable[[], Any], what: str, *, patience: float = PATIENCE, pause: float = 0.05) -> Any:

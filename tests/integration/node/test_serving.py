@@ -49,11 +49,6 @@ class Served:
         return [int(pid) for pid in path.read_text().split()]
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return taken.getsockname()[1]
-
-
 def until(true, what: str):
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
