@@ -141,13 +141,9 @@ def withdraw(
     as_json: Json = False,
 ) -> None:
     """Take an object out of use; it goes on resolving, marked."""
-    from registry.identifier import Identifier
-
     with at_node(data) as node:
-        target = Identifier.parse(identifier, field="identifier")
-        result = node.registry.withdraw(
-            local_principal(node), target, reason=reason, replaced_by=tuple(replaced_by or ())
-        )
+        end = node.registry.withdraw
+        result = end(local_principal(node), identifier, reason=reason, replaced_by=tuple(replaced_by or ()))
     _told(result, as_json=as_json)
 
 
@@ -160,13 +156,9 @@ def delete(
     as_json: Json = False,
 ) -> None:
     """Delete a record; its tombstone answers for ever."""
-    from registry.identifier import Identifier
-
     with at_node(data) as node:
-        target = Identifier.parse(identifier, field="identifier")
-        result = node.registry.delete(
-            local_principal(node), target, reason=reason, replaced_by=tuple(replaced_by or ())
-        )
+        end = node.registry.delete
+        result = end(local_principal(node), identifier, reason=reason, replaced_by=tuple(replaced_by or ()))
     _told(result, as_json=as_json)
 
 
