@@ -13,7 +13,7 @@ from registry.errors import HazlinkError, InternalError, UnavailableError
 from registry.identifier import Identifier
 from registry.record import Status
 from resolver.answer import Answer, Outcome, Source
-from resolver.cache import Caches, Kept
+from resolver.cache import Caches, HighWater, Kept
 from resolver.config import ResolverConfig
 from resolver.local import Question
 from resolver.pool import in_pool
@@ -216,9 +216,10 @@ class RemoteAnswers:
         try:
             match landing:
                 case Found():
+                    known = self._caches.last_seen(key)
                     landed = self._keep(key, landing, now)
                     if self._shared is not None:
-                        self._start(self._shared.put_many([(key, self._shareable(landed, now))]))
+                        self._start(self._share(self._shared, key, landed, known, now))
                 case Missing(ttl):
                     self._caches.keep_missing(key, ttl, now)
                     landed = landing
@@ -237,12 +238,18 @@ class RemoteAnswers:
 
     def _keep(self, key: str, found: Found, now: float) -> Kept:
         kept = self._to_kept(found, now)
-        known = self._caches.last_seen(key)
         if self._caches.keep(key, kept, now):
             self._ready.drop(key)
-            if self._shared is not None and known is not None and known.version < found.record.version:
-                self._start(self._shared.announce(key, found.record.version))
         return kept
+
+    async def _share(
+        self, shared: SharedCache, key: str, kept: Kept, known: HighWater | None, now: float
+    ) -> None:
+        """Share an answer, and only then tell of it: who hears the news looks there first."""
+        await shared.put_many([(key, self._shareable(kept, now))])
+        version = kept.record.version
+        if known is not None and known.version < version:
+            await shared.announce(key, version)
 
     def _to_kept(self, found: Found, now: float) -> Kept:
         wall = self._clock.now()
