@@ -105,15 +105,18 @@ def a_batch(count: int, name: str = HANDLE) -> bytes:
 
 
 def talked(house: Served, data: bytes, *, patience: float = 10.0) -> bytes:
-    """Send bytes and return what comes back until the connection is closed, or nothing more comes."""
+    """Send bytes and return what comes back until the connection is closed, or nothing more comes.
+
+    A server that closes while much is still on its way resets the connection, and what it said may be lost with it.
+    """
     host, port = house.http.removeprefix("http://").split(":")
     out = b""
     with socket.create_connection((host, int(port)), timeout=patience) as connection:
-        connection.sendall(data)
         try:
+            connection.sendall(data)
             while part := connection.recv(65_536):
                 out += part
-        except (TimeoutError, ConnectionResetError):
+        except (TimeoutError, ConnectionError):
             pass
     return out
 

@@ -41,8 +41,9 @@ LINES = {
 
 @pytest.mark.parametrize("line", LINES)
 def test_what_is_no_http_is_refused_and_the_door_stays_open(house, line):
-    answer = talked(house, LINES[line], patience=1.0)
-    assert answer.split(b" ")[1][:1] == b"4", answer[:200]
+    answer = talked(house, LINES[line], patience=5.0)
+    reset = not answer and len(LINES[line]) > 65_536
+    assert reset or answer.split(b" ")[1][:1] == b"4", answer[:200]
     assert b"Traceback" not in answer
     assert sent(house, ANONYMOUS, "GET", "/health/live").status_code == 200
 
