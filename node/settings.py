@@ -99,7 +99,7 @@ class Settings(BaseSettings):
     def local_url(self) -> str:
         """Base URL of the HTTP door from this machine."""
         scheme = "https" if self.tls.certificate_file else "http"
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.doors.http_host, self.doors.http_host)  # noqa: S104
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.doors.http_host, self.doors.http_host)  # noqa: S104 — read, not bound
         return (
             f"{scheme}://[{host}]:{self.doors.http_port}"
             if ":" in host
