@@ -6,7 +6,7 @@ on whole; nothing behind reads more than `max_body_bytes`.
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 import structlog
@@ -62,8 +62,22 @@ class Edge:
         clock: Clock,
         new_id: Callable[[], str],
         access_log: bool,
+        larger: Mapping[str, int] | None = None,
     ) -> None:
+        """Take what stands behind and beside.
+
+        Args:
+            app: what is behind the edge.
+            limits: what a request may be at most.
+            limiter: how often an address may ask.
+            metrics: where requests are counted.
+            clock: the time.
+            new_id: makes the id of a request.
+            access_log: whether each request gets a line.
+            larger: path prefix → bytes of the few doors that take larger bodies than the rest.
+        """
         self._app = app
+        self._larger = tuple((larger or {}).items())
         self._limits = limits
         self._limiter = limiter
         self._metrics = metrics
@@ -123,11 +137,12 @@ class Edge:
         announced, kind, chunked = _body_headers(scope)
         if not announced and not chunked:
             return receive
-        if announced > self._limits.max_body_bytes:
-            raise LimitError("node.limits.body", field="body", limit=self._limits.max_body_bytes)
+        most = self._most(scope["path"])
+        if announced > most:
+            raise LimitError("node.limits.body", field="body", limit=most)
         try:
             async with asyncio.timeout(_BODY_SECONDS):
-                body = await self._body(receive)
+                body = await _body(receive, most)
         except TimeoutError:
             raise _SlowError("node.limits.slow", field="body", seconds=int(_BODY_SECONDS)) from None
         if body is None:
@@ -136,20 +151,11 @@ class Edge:
             raise LimitError("node.limits.depth", field="body", limit=self._limits.max_json_depth)
         return _replayed(body, receive)
 
-    async def _body(self, receive: Receive) -> bytes | None:
-        chunks: list[bytes] = []
-        size = 0
-        while True:
-            message = await receive()
-            if message["type"] != "http.request":
-                return None
-            chunk = message.get("body", b"")
-            size += len(chunk)
-            if size > self._limits.max_body_bytes:
-                raise LimitError("node.limits.body", field="body", limit=self._limits.max_body_bytes)
-            chunks.append(chunk)
-            if not message.get("more_body", False):
-                return b"".join(chunks)
+    def _most(self, path: str) -> int:
+        for start, most in self._larger:
+            if path.startswith(start):
+                return most
+        return self._limits.max_body_bytes
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "none")
@@ -164,6 +170,22 @@ class Edge:
                 milliseconds=round(seconds * 1000, 1),
                 address=address,
             )
+
+
+async def _body(receive: Receive, most: int) -> bytes | None:
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > most:
+            raise LimitError("node.limits.body", field="body", limit=most)
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return b"".join(chunks)
 
 
 def _body_headers(scope: Scope) -> tuple[int, bytes, bool]:

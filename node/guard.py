@@ -56,7 +56,7 @@ def flat(routes: Iterable[BaseRoute]) -> list[Route]:
         inner = getattr(route, "original_router", None)
         if isinstance(route, Route):
             found.append(route)
-        elif inner is not None and not route.include_context.prefix:  # type: ignore[attr-defined]
+        elif inner is not None and not route.include_context.prefix:  # type: ignore[attr-defined]  # of an included router
             found += flat(inner.routes)
         else:
             raise InternalError("node.guard.route", route=repr(route))

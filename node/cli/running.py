@@ -80,7 +80,7 @@ def bench(
 
     if find_spec("tests.bench") is None:
         raise NotFoundError("node.cli.no_benches")
-    folder = Path(str(find_spec("tests.bench").origin)).parent  # type: ignore[union-attr]
+    folder = Path(str(find_spec("tests.bench").origin)).parent  # type: ignore[union-attr]  # found just above
     known = sorted(
         file.stem.replace("_", "-")
         for file in folder.glob("*.py")

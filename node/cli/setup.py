@@ -103,7 +103,7 @@ def check(data: Data = DATA, as_json: Json = False) -> None:
     if as_json:
         show(message)
     else:
-        for found in message["checks"]:  # type: ignore[attr-defined]
+        for found in message["checks"]:  # type: ignore[attr-defined]  # a list of mappings, see Health
             mark = "✓" if found["ok"] else "✗"
             reason = "" if found["ok"] else f"  {found['reason_zh']}\n     {found['reason_en']}"
             typer.echo(f"{mark}  {found['name']}{reason}")
