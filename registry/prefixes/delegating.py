@@ -14,6 +14,7 @@ import orjson
 from registry.delegation import Delegation, DelegationState, HomeState, Origin
 from registry.errors import (
     ConflictError,
+    InvalidValueError,
     MalformedError,
     NotFoundError,
     UnauthenticatedError,
@@ -32,6 +33,7 @@ from registry.trust.claims import Claims
 from registry.trust.keys import Signer
 from registry.trust.possession import verify_possession
 from registry.trust.refusal import as_unauthenticated
+from registry.trust.revocation import LastGood, Reason, Revoked, last_good_of
 from registry.trust.statement import ISSUER_INDEX, Endpoints, Statement, StatementKey, read
 
 __all__ = ["AMENDMENT_TYPE", "Delegating", "write_amendment"]
@@ -94,29 +96,74 @@ class Delegating:
         return self._decide(principal, prefix, DelegationState.REVOKED, reason)
 
     def drop_key(self, principal: Principal, prefix: Prefix, kid: str) -> Delegation:
-        """Take a historical key out of a delegation: what it signed does not verify any longer.
+        """Take a historical key out of a delegation, and revoke it: what it signed does not verify any longer.
 
         Raises:
             NotFoundError: the prefix was not delegated here, or has no such key.
             ForbiddenError: the principal is no operator of the parent.
             ConflictError: it is the key in use; rotate first.
         """
+        with self._office.store.read() as unit:
+            key = read(self._of_operator(unit, principal, prefix).token).key(kid)
+        if key is None:
+            raise NotFoundError("registry.prefixes.key_unknown", field="kid", value=kid, prefix=prefix.key)
+        if key.exp is None:
+            raise ConflictError("registry.prefixes.key_in_use", field="kid", value=kid)
+        return self.revoke_key(principal, prefix, kid, action="key dropped")
+
+    def revoke_key(
+        self,
+        principal: Principal,
+        prefix: Prefix,
+        kid: str,
+        *,
+        reason: Reason = Reason.COMPROMISE,
+        at: int | None = None,
+        last_good: Mapping[str, LastGood] | None = None,
+        action: str = "key revoked",
+    ) -> Delegation:
+        """Put a key of a prefix on the revocation list of its parent.
+
+        A stolen key leaves the delegation as well, unless it is the only one in use: then its holder needs a new key
+        first, by invitation, because nothing the old one signs is listened to any longer.
+
+        Args:
+            principal: who asks.
+            prefix: whose key.
+            kid: thumbprint; of a key the prefix has or ever had.
+            reason: why.
+            at: POSIX seconds of the theft, or from which it is no longer used; None is now.
+            last_good: stream → last position that the key rightfully signed.
+            action: what the trail calls it.
+
+        Raises:
+            NotFoundError: the prefix was not delegated here, or never had such a key.
+            ForbiddenError: the principal is no operator of the parent.
+            InvalidValueError: a moment in the future.
+        """
         office = self._office
+        now = office.now()
+        if at is not None and at > now:
+            raise InvalidValueError("registry.prefixes.revoked_future", field="at", value=at, now=now)
         with office.store.write() as unit:
             made = self._of_operator(unit, principal, prefix)
             statement = read(made.token)
             key = statement.key(kid)
-            if key is None:
+            parent = made.parent.key
+            ever = any(one.kid == kid for one in unit.trust.keys(prefix, parent))
+            if key is None and not ever:
                 raise NotFoundError(
                     "registry.prefixes.key_unknown", field="kid", value=kid, prefix=prefix.key
                 )
-            if key.exp is None:
-                raise ConflictError("registry.prefixes.key_in_use", field="kid", value=kid)
-            keys = tuple(one for one in statement.keys if one.kid != kid)
-            changed = self._reissue(unit, made, keys=keys)
-            office.note(unit, prefix, principal.name, "key dropped", {"kid": kid, "version": changed.version})
+            if key is not None and key.exp is not None and reason is Reason.COMPROMISE:
+                keys = tuple(one for one in statement.keys if one.kid != kid)
+                made = self._reissue(unit, made, keys=keys)
+            entry = Revoked(kid, now if at is None else at, reason, dict(last_good or {}))
+            office.issuer.revoke(unit, prefix, made.parent, [entry])
+            detail = {"kid": kid, "version": made.version, "reason": reason.value, "at": entry.revoked_at}
+            office.note(unit, prefix, principal.name, action, detail)
         office.settle()
-        return changed
+        return made
 
     def amend(self, token: str) -> Standing:
         """Do what the holder of a prefix asks: renew, move, or take a new key. Asking twice does it once.
@@ -153,6 +200,9 @@ class Delegating:
         if key is not None:
             keys = self._with_new_key(read(made.token), office.issuer.key(key), compromised=compromised)
         changed = self._reissue(unit, made, keys=keys, endpoints=endpoints)
+        if key is not None and compromised:
+            stolen = office.issuer.compromised(read(made.token))
+            office.issuer.revoke(unit, prefix, made.parent, stolen)
         office.note(
             unit, prefix, who, "reissued", {"version": changed.version, "kid": key.kid if key else None}
         )
@@ -213,11 +263,12 @@ class Delegating:
         office = self._office
         if statement.key(fresh.kid) is not None:
             raise ConflictError("registry.prefixes.key_reused", field="jwk", value=fresh.kid)
-        in_use = [key.kid for key in statement.keys if key.exp is None]
+        now = office.now()
+        # After a theft no key that can still sign is left, also none that was just being rotated out: as long as one
+        # is, nobody may forget the versions that the thief may have run up.
+        signing = [key.kid for key in statement.keys if key.exp is None or key.exp > now]
         old = retired(
-            statement,
-            exp=office.now() + office.terms.overlap_seconds,
-            without=in_use if compromised else (),
+            statement, exp=now + office.terms.overlap_seconds, without=signing if compromised else ()
         )
         return (fresh, *old)[: office.terms.keys_limit]
 
@@ -232,7 +283,7 @@ class Delegating:
                 raise UntrustedError("registry.prefixes.amendment_signer", field="iss")
             statement = read(made.token)
             key = statement.key(parsed.kid)
-            if key is None or not key.good_at(office.now()):
+            if key is None or not key.good_at(office.now()) or _is_revoked(unit, made, parsed.kid):
                 raise UntrustedError("registry.prefixes.amendment_signer", field="kid")
             jws.verify(parsed, key.public)
             if claims.prefix("aud") != made.parent:
@@ -264,8 +315,24 @@ class Delegating:
         if keys is None and endpoints in (None, statement.endpoints) and not renewed:
             return
         changed = self._reissue(unit, made, keys=keys, endpoints=endpoints)
+        if keys is not None:
+            office.issuer.revoke(unit, asked.prefix, made.parent, self._left_behind(asked))
         detail = {"version": changed.version, "kid": key.kid if key else current, "expires": changed.expires}
         office.note(unit, asked.prefix, f"300:{asked.prefix.handle.text}", "amended", detail)
+
+    def _left_behind(self, asked: _Amendment) -> list[Revoked]:
+        """Return what is to be said against the keys that a rotation leaves behind.
+
+        The holder of a key that is rotated in peace says how far it signed; it may still sign for the overlap, but
+        behind that position nothing of it counts.
+        """
+        if asked.claims.get("compromised") is True:
+            return self._office.issuer.compromised(asked.statement)
+        said = asked.claims.get("last_good")
+        if said is None:
+            return []
+        ends = self._office.now() + self._office.terms.overlap_seconds
+        return [Revoked(asked.statement.keys[0].kid, ends, Reason.SUPERSEDED, last_good_of(said))]
 
     def _asked_key(self, asked: _Amendment) -> PublicKey | None:
         jwk = asked.claims.get("jwk")
@@ -293,6 +360,12 @@ class Delegating:
         return to_endpoints(read_endpoints(form, allow_loopback=self._allow_loopback))
 
 
+def _is_revoked(unit: PrefixUnit, made: Delegation, kid: str) -> bool:
+    """A stolen key must not ask for another one; the one that was rotated out may ask for its answer again."""
+    entry = unit.trust.find_revoked(made.parent.key, kid)
+    return entry is not None and entry.reason is not Reason.SUPERSEDED
+
+
 def write_amendment(
     signer: Signer,
     *,
@@ -310,7 +383,8 @@ def write_amendment(
         parent: the superior's; the amendment is good for nobody else.
         nonce: fresh from the superior.
         now: POSIX seconds.
-        changes: any of `endpoints`, `jwk` with `possession`, `compromised`; nothing asks for renewal alone.
+        changes: any of `endpoints`, `jwk` with `possession`, `compromised`, `last_good`; nothing asks for renewal
+            alone.
     """
     claims = {
         "iss": f"{ISSUER_INDEX}:{prefix.handle.text}",

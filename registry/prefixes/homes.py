@@ -18,6 +18,7 @@ from registry.errors import ForbiddenError, NotResponsibleError
 from registry.identifier import Identifier, Prefix
 from registry.storage.prefixes import PrefixStore
 from registry.trust.keys import Signer
+from registry.trust.revocation import RevocationBook
 
 __all__ = ["Homes", "Keys"]
 
@@ -40,6 +41,10 @@ class Keys(Protocol):
         """Return the key pair with this thumbprint."""
         ...
 
+    def kids(self) -> tuple[str, ...]:
+        """Return the thumbprints of the keys that are kept here."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class _Picture:
@@ -47,6 +52,7 @@ class _Picture:
     homes: Mapping[str, Home] = field(default_factory=dict)
     delegations: Mapping[str, Delegation] = field(default_factory=dict)
     chains: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    book: RevocationBook = field(default_factory=RevocationBook)
 
 
 class Homes:
@@ -75,7 +81,7 @@ class Homes:
             if revision == self._picture.revision:
                 return False
             homes, delegations = unit.homes(), unit.delegations()
-            self._picture = _picture(revision, homes, delegations)
+            self._picture = _picture(revision, homes, delegations, unit.trust.book())
             return True
 
     def all(self) -> tuple[Home, ...]:
@@ -85,6 +91,11 @@ class Homes:
     def delegations(self) -> tuple[Delegation, ...]:
         """Return every delegation made here."""
         return tuple(self._picture.delegations.values())
+
+    @property
+    def book(self) -> RevocationBook:
+        """Everything known against keys."""
+        return self._picture.book
 
     def home(self, prefix: Prefix) -> Home | None:
         """Return the home of exactly this prefix, in whatever state."""
@@ -181,7 +192,9 @@ def _nearest(picture: _Picture, prefix: Prefix) -> Home | None:
     return None
 
 
-def _picture(revision: int, homes: Sequence[Home], delegations: Sequence[Delegation]) -> _Picture:
+def _picture(
+    revision: int, homes: Sequence[Home], delegations: Sequence[Delegation], book: RevocationBook
+) -> _Picture:
     by_home = {home.prefix.key: home for home in homes}
     by_child = {made.prefix.key: made for made in delegations}
     chains: dict[str, tuple[str, ...]] = {}
@@ -191,4 +204,4 @@ def _picture(revision: int, homes: Sequence[Home], delegations: Sequence[Delegat
             chains[home.prefix.key] = home.chain
         elif (made := by_child.get(home.prefix.key)) is not None:
             chains[home.prefix.key] = (made.token, *chains.get(made.parent.key, ()))
-    return _Picture(revision=revision, homes=by_home, delegations=by_child, chains=chains)
+    return _Picture(revision=revision, homes=by_home, delegations=by_child, chains=chains, book=book)

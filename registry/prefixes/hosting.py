@@ -4,13 +4,22 @@ A hosted enterprise has a key of its own, made here and kept beside the others; 
 statement. What a crash can leave behind is a key nobody refers to: keys are made before the tables name them.
 """
 
+from contextlib import suppress
 from dataclasses import replace
 
 from registry.delegation import Contact, Delegation, DelegationState, Home, HomeState, Origin
-from registry.errors import ConflictError, ExistsError, MalformedIdentifierError, NotSupportedError
+from registry.errors import (
+    ConflictError,
+    ExistsError,
+    ForbiddenError,
+    MalformedIdentifierError,
+    NotResponsibleError,
+    NotSupportedError,
+    UnavailableError,
+)
 from registry.identifier import Prefix
 from registry.prefixes.delegating import Delegating
-from registry.prefixes.issuing import ROOT, Grant
+from registry.prefixes.issuing import ROOT, Grant, best_algorithm
 from registry.prefixes.office import Office
 from registry.principal import Operation, Principal
 from registry.storage.prefixes import PrefixUnit
@@ -75,7 +84,7 @@ class Hosting:
             raise MalformedIdentifierError("registry.prefixes.not_top", field="prefix", value=prefix.key)
         principal.require(Operation.PREFIX_DELEGATE, parent)
         office.homes.signer_for(parent)
-        key = office.keys.create()
+        key = office.keys.create(best_algorithm(read(office.homes.chain(parent)[0]).algs))
         home = Home(prefix=prefix, origin=Origin.HOSTED, state=HomeState.ACTIVE, kid=key.kid)
         with office.store.write() as unit:
             if unit.home(prefix) or unit.delegation(prefix) or unit.pending_request(prefix):
@@ -101,7 +110,8 @@ class Hosting:
         principal.require(Operation.ACCOUNT_MANAGE, prefix)
         with office.store.read() as unit:
             self._local(unit, prefix)
-        key = office.keys.create()
+            statement = read(office.delegated(unit, prefix).token)
+        key = office.keys.create(best_algorithm(statement.algs, statement.keys[0].alg))
         with office.store.write() as unit:
             home = self._local(unit, prefix)
             self._delegating.amend_local(unit, principal.name, prefix, key=key, compromised=compromised)
@@ -134,7 +144,8 @@ class Hosting:
 
         In this order, parents before children: statements whose signing key was dropped above are signed again,
         hosted prefixes follow their parent's endpoints, statements with little life left are renewed, records of a
-        compromised key are signed again, and what is not published is published.
+        compromised key are signed again, lists that are missing or old are signed, and what is not published is
+        published.
 
         Returns:
             how many statements were issued.
@@ -144,6 +155,7 @@ class Hosting:
         issued = 0
         for made in sorted(office.homes.delegations(), key=lambda made: len(made.prefix.labels)):
             issued += self._keep(made)
+        self._keep_lists()
         for home in office.homes.all():
             if home.resign and home.state is HomeState.ACTIVE:
                 office.records.resign(home.prefix)
@@ -174,6 +186,20 @@ class Hosting:
             self._delegating.amend_local(unit, by, made.prefix, endpoints=moved)
         office.homes.refresh()
         return 1
+
+    def _keep_lists(self) -> None:
+        """Sign the lists of each parent that need it; a parent that cannot sign now is passed over."""
+        office = self._office
+        below: dict[Prefix, list[Delegation]] = {}
+        for made in office.homes.delegations():
+            below.setdefault(made.parent, []).append(made)
+        for parent, children in below.items():
+            with suppress(NotResponsibleError, ForbiddenError, UnavailableError):
+                with office.store.read() as unit:
+                    due = office.issuer.lists_due(unit, parent, len(children))
+                if due:
+                    with office.store.write() as unit:
+                        office.issuer.keep_lists(unit, parent, children)
 
     def _is_worth_renewing(self, made: Delegation) -> bool:
         office = self._office

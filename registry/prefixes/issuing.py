@@ -3,9 +3,13 @@
 Per hop (facts on federation, §a): the child's permissions cover its own prefix and nothing else; its algorithms
 are the parent's; it expires no later; one tier fewer may stand below it; its version grows by one. A suspended or
 revoked prefix gets a statement too, with no permissions left: silence would leave the last good one standing.
+
+Beside the statements an issuer signs two kinds of lists: which keys below it are revoked, and, for each prefix below
+it, every key it ever had. They are made in the transaction that gives them something new to say.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from registry.clock import Clock
@@ -14,17 +18,30 @@ from registry.errors import ForbiddenError, NotResponsibleError, UnavailableErro
 from registry.identifier import Prefix
 from registry.prefixes.homes import Homes, Keys
 from registry.storage.prefixes import PrefixUnit
-from registry.trust.algorithms import PublicKey
+from registry.trust.algorithms import DEFAULT_ALGORITHM, PublicKey
+from registry.trust.historical import issue_history, read_history
 from registry.trust.keys import Signer
-from registry.trust.root import read_root
-from registry.trust.statement import Endpoints, Statement, StatementKey, full_rights, issue, read
+from registry.trust.revocation import Reason, Revoked, issue_revocation, read_revocation
+from registry.trust.root import RootDocument, read_root
+from registry.trust.statement import (
+    ROOT_NAME,
+    Endpoints,
+    Statement,
+    StatementKey,
+    draft,
+    full_rights,
+    read,
+    sign_draft,
+)
 
-__all__ = ["ROOT", "Grant", "Issuer", "Terms", "retired"]
+__all__ = ["ROOT", "Grant", "Issuer", "Terms", "best_algorithm", "retired"]
 
 #: The parent of the top prefix: the root document, whose own handle is `0.NA/0.NA`.
 ROOT = Prefix("0.NA")
 
 _DAY = 86_400
+#: What a revocation list can hold; the oldest entries leave it first, and stay with all who ever read them.
+_MOST_REVOKED = 1_500
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +92,23 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True)
-class _Above:
-    signer: Signer
+class _Bounds:
     issuer: Prefix | None
     expires: int
     algs: tuple[str, ...]
     max_path: int
     lifetime: int
+    kids: frozenset[str]
+
+    @property
+    def name(self) -> str:
+        """The issuer's folded prefix; `0.NA` for the root."""
+        return self.issuer.key if self.issuer else ROOT_NAME
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Above(_Bounds):
+    signer: Signer
 
 
 class Issuer:
@@ -101,42 +128,150 @@ class Issuer:
             ForbiddenError: the parent is suspended, revoked or closing.
             UnavailableError: a key cannot be loaded, or the parent's own statement is about to expire.
         """
-        before = unit.delegation(prefix)
         above = self._above(unit, parent)
+        return self.store(
+            unit, parent, sign_draft(above.signer, self._draft(unit, prefix, above, grant)), grant
+        )
+
+    def draft_top(self, unit: PrefixUnit, root: RootDocument, prefix: Prefix, grant: Grant) -> bytes:
+        """Return the payload of the next statement about the top prefix, for a key of `root` to sign elsewhere.
+
+        Raises:
+            UnavailableError: the root is about to expire.
+        """
+        return self._draft(unit, prefix, self._bounds(root), grant)
+
+    def store(self, unit: PrefixUnit, parent: Prefix, token: str, grant: Grant | None = None) -> Delegation:
+        """Store a statement that was signed here, or for us by a key that is kept elsewhere; not published yet."""
+        statement = read(token)
+        before = unit.delegation(statement.subject)
+        who = grant.who if grant else None
+        made = Delegation(
+            prefix=statement.subject,
+            parent=parent,
+            state=DelegationState(statement.state),
+            version=statement.ver,
+            token=token,
+            expires=statement.exp,
+            published=False,
+            name=who.name if who else before.name if before else "",
+            contact=who.contact if who else before.contact if before else "",
+        )
+        unit.put_delegation(made)
+        if unit.trust.note_keys(statement):
+            with suppress(
+                UnavailableError
+            ):  # the root's keys may be elsewhere; its list is made up for by `keep_lists`
+                self._sign_history(unit, statement.subject, self._above(unit, parent))
+        return made
+
+    def _draft(self, unit: PrefixUnit, prefix: Prefix, above: _Bounds, grant: Grant) -> bytes:
+        before = unit.delegation(prefix)
         now = int(self._clock.now())
         expires = min(above.expires, now + above.lifetime)
         if expires <= now:
-            raise UnavailableError("registry.prefixes.parent_expired", prefix=parent.key)
-        version = before.version + 1 if before else 1
-        active = grant.state is DelegationState.ACTIVE
-        token = issue(
-            above.signer,
+            raise UnavailableError(
+                "registry.prefixes.parent_expired", prefix=above.issuer.key if above.issuer else ROOT_NAME
+            )
+        return draft(
             issuer=above.issuer,
             subject=prefix,
             keys=grant.keys,
-            perms=full_rights(prefix) if active else (),
+            perms=full_rights(prefix) if grant.state is DelegationState.ACTIVE else (),
             algs=above.algs,
             max_path=above.max_path,
             endpoints=grant.endpoints,
-            ver=version,
+            ver=before.version + 1 if before else 1,
             iat=now,
             nbf=now,
             exp=expires,
             state=grant.state.value,
         )
-        made = Delegation(
-            prefix=prefix,
-            parent=parent,
-            state=grant.state,
-            version=version,
-            token=token,
-            expires=expires,
-            published=False,
-            name=grant.who.name if grant.who else before.name if before else "",
-            contact=grant.who.contact if grant.who else before.contact if before else "",
+
+    def revoke(self, unit: PrefixUnit, prefix: Prefix, parent: Prefix, entries: Sequence[Revoked]) -> None:
+        """Add keys of `prefix` to the revocation list of `parent`, and say so in the list of its keys.
+
+        Raises:
+            HazlinkError: as `issue`.
+        """
+        if not entries:
+            return
+        above = self._above(unit, parent)
+        for entry in entries:
+            unit.trust.put_revoked(above.name, entry)
+        self._sign_revocations(unit, above)
+        self._sign_history(unit, prefix, above)
+
+    def lists_due(self, unit: PrefixUnit, parent: Prefix, below: int) -> bool:
+        """Say whether lists of `parent` are missing, near their end, or signed by a key that it has no longer.
+
+        Args:
+            unit: open for reading.
+            parent: who signs them.
+            below: how many prefixes it has delegated.
+
+        Raises:
+            HazlinkError: as `issue`.
+        """
+        above = self._above(unit, parent)
+        known = unit.trust.revocation(above.name)
+        if known is None or not known[1] or unit.trust.count_key_lists(above.name) < below:
+            return True
+        made = read_revocation(known[2])
+        return made.kid not in above.kids or (
+            made.exp - self._clock.now() < (made.exp - made.iat) * self._terms.renew_below
+            and above.expires > made.exp
         )
-        unit.put_delegation(made)
-        return made
+
+    def keep_lists(self, unit: PrefixUnit, parent: Prefix, below: Sequence[Delegation]) -> None:
+        """Sign the lists of `parent` anew, and those of keys that are missing or lost their signer.
+
+        Raises:
+            HazlinkError: as `issue`.
+        """
+        above = self._above(unit, parent)
+        known = unit.trust.revocation(above.name)
+        orphan = known is not None and read_revocation(known[2]).kid not in above.kids
+        self._sign_revocations(unit, above)
+        for child in below:
+            if orphan or unit.trust.key_list(child.prefix) is None:
+                unit.trust.note_keys(read(child.token))
+                self._sign_history(unit, child.prefix, above)
+
+    def compromised(self, statement: Statement) -> list[Revoked]:
+        """Return the entries for every key of a prefix that can still sign, all of them stolen as of now."""
+        now = int(self._clock.now())
+        return [
+            Revoked(key.kid, now, Reason.COMPROMISE)
+            for key in statement.keys
+            if key.use == "sig" and (key.exp is None or key.exp > now)
+        ]
+
+    def _sign_revocations(self, unit: PrefixUnit, above: _Above) -> None:
+        now = int(self._clock.now())
+        known = unit.trust.revocation(above.name)
+        token = issue_revocation(
+            above.signer,
+            issuer=above.issuer,
+            ver=known[0] + 1 if known else 1,
+            iat=now,
+            exp=max(min(above.expires, now + above.lifetime), now + 1),
+            revoked=unit.trust.revoked(above.name)[-_MOST_REVOKED:],
+        )
+        unit.trust.put_revocation(read_revocation(token))
+        unit.touch()
+
+    def _sign_history(self, unit: PrefixUnit, prefix: Prefix, above: _Above) -> None:
+        known = unit.trust.key_list(prefix)
+        token = issue_history(
+            above.signer,
+            issuer=above.issuer,
+            subject=prefix,
+            ver=known[0] + 1 if known else 1,
+            iat=int(self._clock.now()),
+            keys=unit.trust.keys(prefix, above.name),
+        )
+        unit.trust.put_key_list(read_history(token))
 
     def lifetime(self, parent: Prefix) -> int:
         """Return the seconds a fresh statement under `parent` lives."""
@@ -167,6 +302,7 @@ class Issuer:
             algs=tuple(own.algs),
             max_path=own.max_path - 1,
             lifetime=self._terms.statement_seconds,
+            kids=frozenset(key.kid for key in own.keys if key.use == "sig"),
         )
 
     def _above_top(self, unit: PrefixUnit) -> _Above:
@@ -174,15 +310,41 @@ class Issuer:
         if not texts:
             raise NotResponsibleError("registry.prefixes.no_root", field="parent", prefix=ROOT.key)
         root = read_root(texts[-1])
-        signer = self._keys.load(next(iter(root.keys)))
+        bounds = self._bounds(root)
         return _Above(
-            signer=signer,
+            issuer=None,
+            expires=bounds.expires,
+            algs=bounds.algs,
+            max_path=bounds.max_path,
+            lifetime=bounds.lifetime,
+            kids=bounds.kids,
+            signer=self._root_signer(root),
+        )
+
+    def _bounds(self, root: RootDocument) -> _Bounds:
+        return _Bounds(
             issuer=None,
             expires=root.exp,
             algs=tuple(root.algs),
             max_path=self._terms.top_max_path,
             lifetime=self._terms.top_seconds,
+            kids=frozenset(root.keys),
         )
+
+    def _root_signer(self, root: RootDocument) -> Signer:
+        """Return a key of the root that is kept on this node."""
+        failure: UnavailableError | None = None
+        for kid in root.keys:
+            try:
+                return self._keys.load(kid)
+            except UnavailableError as error:
+                failure = failure or error
+        raise UnavailableError("registry.prefixes.root_keys_away", ver=root.ver) from failure
+
+
+def best_algorithm(allowed: Sequence[str], wanted: str = DEFAULT_ALGORITHM) -> str:
+    """Return the algorithm for a new key: the wanted one where it is allowed, else the first that is."""
+    return wanted if wanted in allowed or not allowed else allowed[0]
 
 
 def retired(statement: Statement, *, exp: int, without: Sequence[str] = ()) -> tuple[StatementKey, ...]:

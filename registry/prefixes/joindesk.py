@@ -90,6 +90,8 @@ class Standing:
         roots: every version of the root document.
         chain: statements leaf first, once decided.
         record: `0.NA/<prefix>` as the superior signed it.
+        revocations: newest revocation lists of the issuers in the chain, the root's last.
+        histories: newest lists of all keys of the prefixes in the chain, leaf first.
     """
 
     prefix: Prefix
@@ -102,6 +104,8 @@ class Standing:
     roots: tuple[str, ...] = ()
     chain: tuple[str, ...] = ()
     record: Mapping[str, Any] | None = None
+    revocations: tuple[str, ...] = ()
+    histories: tuple[str, ...] = ()
 
 
 class JoinDesk:
@@ -182,6 +186,7 @@ class JoinDesk:
         with office.store.read() as unit:
             made = office.delegated(unit, prefix)
             roots = tuple(unit.roots())
+            revocations, histories = office.lists(unit, prefix)
         if not made.published:
             office.settle()
         record = office.records.records([prefix.handle])[0]
@@ -191,6 +196,8 @@ class JoinDesk:
             roots=roots,
             chain=(made.token, *office.homes.chain(made.parent)),
             record=to_form(record) if record else None,
+            revocations=revocations,
+            histories=histories,
         )
 
     def requests(self, principal: Principal, parent: Prefix) -> list[JoinRequest]:

@@ -2,14 +2,14 @@
 
 Nothing the superior says is believed before it is verified from the anchor whose fingerprint stood in the
 invitation: the root documents, every statement of the chain, the superior's signature on `0.NA/<prefix>`. What is
-verified is stored in an order that a crash cannot hurt: marks, then the copy of the record, then the home.
+verified is stored in an order that a crash cannot hurt: new roots, marks, lists, the copy of the record, the home.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from registry.delegation import Contact, Home, HomeState, Origin, RequestState, Superior
+from registry.delegation import Contact, Home, HomeState, Origin, Purpose, RequestState, Superior
 from registry.errors import (
     ConflictError,
     ExistsError,
@@ -22,14 +22,17 @@ from registry.errors import (
 from registry.identifier import Prefix
 from registry.prefixes.delegating import write_amendment
 from registry.prefixes.invitations import InvitationLetter, as_date
+from registry.prefixes.issuing import best_algorithm
 from registry.prefixes.joindesk import Application, Standing
 from registry.prefixes.office import Office
 from registry.prefixes.record_form import from_form
+from registry.prefixes.revoking import Revoking
 from registry.principal import Operation, Principal
 from registry.record import Record
 from registry.trust.chain import VerifiedChain, verify_chain
 from registry.trust.possession import make_possession
 from registry.trust.record_signature import public_jws, restricted_jws, verify_record
+from registry.trust.revocation import LastGood, last_good_claim
 from registry.trust.root import Anchor, fingerprint, pin, read_root
 from registry.trust.statement import Statement, read
 from registry.value import CERT_INDEX
@@ -43,11 +46,18 @@ _HOME_STATES = {
 }
 
 
+#: A superior is asked at least this often: what it has to say about roots and revoked keys cannot wait for a renewal.
+_REFRESH_SECONDS = 3600
+
+
 class Joining:
     """Keeps the joined prefixes of this node; talks to nobody itself."""
 
-    def __init__(self, *, office: Office) -> None:
+    def __init__(self, *, office: Office, revoking: Revoking) -> None:
         self._office = office
+        self._revoking = revoking
+        self._began = office.now()
+        self._learned: dict[str, int] = {}
 
     def anchor(self) -> Anchor | None:
         """Return the trust anchor of this node: its own root, or the one it joined under.
@@ -73,7 +83,7 @@ class Joining:
         wanted = _wanted(letter, prefix, office.now())
         self._check_anchor(letter)
         known = office.homes.home(wanted)
-        if known is not None and not _may_ask_again(known):
+        if known is not None and not _may_ask_again(known, letter):
             raise ExistsError("registry.prefixes.homed_already", field="prefix", prefix=wanted.key)
         kid = (
             known.kid if known is not None and known.state is HomeState.PENDING else office.keys.create().kid
@@ -134,9 +144,11 @@ class Joining:
         if standing.state in (RequestState.PENDING.value, RequestState.REFUSED.value):
             return self._note_waiting(home, standing)
         anchor = pin(_longer(texts, standing.roots), superior.anchor, now=office.now())
+        self._keep_roots(home, standing.roots[len(texts) :])
         chain = verify_chain(standing.chain, anchor=anchor, now=office.now(), marks=office.marks)
         kid = _check_leaf(chain, home, superior)
         record = self._verified_record(prefix, chain, standing)
+        self._revoking.learn(chain, standing.revocations, standing.histories)
         office.records.put_copy(record)
         changed = replace(
             home,
@@ -147,7 +159,8 @@ class Joining:
             superior=replace(superior, ticket=None),
             reason=standing.remark,
         )
-        self._keep(home, changed, standing.roots[len(texts) :])
+        self._keep(home, changed)
+        self._learned[prefix.key] = office.now()
         office.settle()
         return changed
 
@@ -159,11 +172,22 @@ class Joining:
         endpoints: Mapping[str, Any] | None = None,
         rotate: bool = False,
         compromised: bool = False,
+        last_good: Callable[[], Mapping[str, LastGood]] | None = None,
     ) -> str:
         """Return an amendment to send: renewal, and whatever else is asked for.
 
         A rotation makes the next key first and remembers it, so that an answer lost on the way, or a crash, is
         followed by the same request for the same key.
+
+        Args:
+            prefix: whose delegation.
+            nonce: fresh from the superior.
+            endpoints: where the prefix is served from now on.
+            rotate: ask for a new key.
+            compromised: the key in use was stolen.
+            last_good: returns stream → last position the key in use signed; asked after the next key is remembered,
+                so that whoever seals can see it and hold back, when the key is rotated in peace. What it signs
+                behind that will not count.
 
         Raises:
             NotResponsibleError: the prefix is not homed here.
@@ -191,6 +215,9 @@ class Joining:
                 iat=office.now(),
             )
             changes["compromised"] = home.resign
+            signed = last_good() if last_good is not None and not home.resign else {}
+            if signed:
+                changes["last_good"] = last_good_claim(signed)
         return write_amendment(
             office.keys.load(home.kid),
             prefix=prefix,
@@ -201,7 +228,7 @@ class Joining:
         )
 
     def due(self) -> list[Home]:
-        """Return the joined prefixes to ask about now: waiting, not active, rotating, or with little life left."""
+        """Return the joined prefixes to ask about now: waiting, rotating, near their end, or long silent."""
         office = self._office
         return [home for home in office.homes.all() if home.origin is Origin.JOINED and self._is_due(home)]
 
@@ -219,6 +246,8 @@ class Joining:
         if home.state is not HomeState.ACTIVE or home.next_kid or not home.chain:
             return True
         now = self._office.now()
+        if now - self._learned.get(home.prefix.key, self._began) >= _REFRESH_SECONDS:
+            return True
         # The parent's statements are part of the chain: whichever ends first decides.
         lives = [(statement.exp - now, statement.exp - statement.iat) for statement in map(read, home.chain)]
         return any(left < life * self._office.terms.renew_below for left, life in lives)
@@ -273,7 +302,8 @@ class Joining:
         office = self._office
         if home.next_kid and not compromised:
             return home
-        next_kid = home.next_kid or office.keys.create().kid
+        leaf = read(home.chain[0])
+        next_kid = home.next_kid or office.keys.create(best_algorithm(leaf.algs, leaf.keys[0].alg)).kid
         changed = replace(home, next_kid=next_kid, resign=home.resign or compromised)
         with office.store.write() as unit:
             unit.put_home(changed)
@@ -281,12 +311,24 @@ class Joining:
         office.homes.refresh()
         return changed
 
-    def _keep(self, home: Home, changed: Home, new_roots: Sequence[str]) -> None:
-        if changed == home and not new_roots:
+    def _keep_roots(self, home: Home, new_roots: Sequence[str]) -> None:
+        """Store new versions of the root before anything hangs on them."""
+        if not new_roots:
+            return
+        office = self._office
+        with office.store.write() as unit:
+            known = len(unit.roots())
+            for root in map(read_root, new_roots):
+                if root.ver > known:
+                    unit.add_root(root.ver, root.text)
+            if known:
+                by, newest = _superior(home).parent.handle.text, read_root(new_roots[-1]).ver
+                office.note(unit, home.prefix, by, "root learned", {"version": newest})
+
+    def _keep(self, home: Home, changed: Home) -> None:
+        if changed == home:
             return
         with self._office.store.write() as unit:
-            for text in new_roots:
-                unit.add_root(read_root(text).ver, text)
             unit.put_home(changed)
             detail = {
                 "state": changed.state.value,
@@ -332,8 +374,10 @@ def _superior(home: Home) -> Superior:
     return home.superior
 
 
-def _may_ask_again(home: Home) -> bool:
-    return home.origin is Origin.JOINED and home.state in (HomeState.PENDING, HomeState.REFUSED)
+def _may_ask_again(home: Home, letter: InvitationLetter) -> bool:
+    """A request that waits or was refused may be made again; a prefix whose key was revoked may get another one."""
+    again = home.state in (HomeState.PENDING, HomeState.REFUSED)
+    return home.origin is Origin.JOINED and (again or letter.purpose is Purpose.REKEY)
 
 
 def _wanted(letter: InvitationLetter, prefix: Prefix | None, now: int) -> Prefix:

@@ -13,6 +13,7 @@ from registry.prefixes.issuing import Issuer, Terms
 from registry.prefixes.publishing import Publisher, Records
 from registry.storage.prefixes import PrefixStore, PrefixUnit
 from registry.trust.chain import Marks
+from registry.trust.statement import ROOT_NAME
 
 __all__ = ["Office"]
 
@@ -62,6 +63,17 @@ class Office:
         if home is None or home.state is HomeState.CLOSED:
             raise NotResponsibleError("registry.prefixes.not_homed", field="prefix", prefix=prefix.key)
         return home
+
+    def lists(self, unit: PrefixUnit, prefix: Prefix) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the revocation lists of everybody above a prefix, and the lists of keys of it and those above."""
+        tiers = tuple(prefix.ancestors())
+        issuers = (*(above.key for above in tiers if above != prefix), ROOT_NAME)
+        revocations = (unit.trust.revocation(name) for name in issuers)
+        histories = (unit.trust.key_list(tier) for tier in tiers)
+        return (
+            tuple(found[2] for found in revocations if found),
+            tuple(found[2] for found in histories if found),
+        )
 
     def delegated(self, unit: PrefixUnit, prefix: Prefix) -> Delegation:
         """Return the delegation of exactly this prefix.

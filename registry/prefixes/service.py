@@ -24,9 +24,12 @@ from registry.prefixes.joindesk import Application, JoinDesk, Standing
 from registry.prefixes.joining import Joining
 from registry.prefixes.office import Office
 from registry.prefixes.publishing import Publisher, Records
+from registry.prefixes.revoking import Revoking
+from registry.prefixes.rooting import Rooting
 from registry.principal import Operation, Principal
 from registry.storage.prefixes import PrefixStore
 from registry.trust.chain import Marks
+from registry.trust.revocation import LastGood, Reason
 from registry.trust.root import Anchor
 from registry.trust.statement import Endpoints
 
@@ -86,7 +89,9 @@ class Prefixes:
         self._desk = JoinDesk(office=self._office, allow_loopback=allow_loopback)
         self._delegating = Delegating(office=self._office, desk=self._desk, allow_loopback=allow_loopback)
         self._hosting = Hosting(office=self._office, delegating=self._delegating)
-        self._joining = Joining(office=self._office)
+        self._revoking = Revoking(office=self._office)
+        self._joining = Joining(office=self._office, revoking=self._revoking)
+        self._rooting = Rooting(office=self._office, delegating=self._delegating)
         self._handover = Handover(office=self._office)
 
     @property
@@ -98,6 +103,16 @@ class Prefixes:
     def joining(self) -> Joining:
         """The guest's side, for the client that talks to the superior."""
         return self._joining
+
+    @property
+    def revoking(self) -> Revoking:
+        """What is known against keys, and the lists of keys that others signed."""
+        return self._revoking
+
+    @property
+    def rooting(self) -> Rooting:
+        """The ceremony in which the root gets its next version."""
+        return self._rooting
 
     def anchor(self) -> Anchor | None:
         """Return the trust anchor of this node, if it has one yet.
@@ -199,6 +214,16 @@ class Prefixes:
         """Return a fresh nonce for a proof of possession or an amendment."""
         return self._office.invitations.challenge()
 
+    def use_nonce(self, nonce: str) -> None:
+        """Use a nonce up that `challenge` gave out.
+
+        Raises:
+            UnauthenticatedError: not one of ours, older than ten minutes, or used before.
+            UnavailableError: the database cannot be written.
+        """
+        with self._office.store.write() as unit:
+            self._office.invitations.use_nonce(unit, nonce)
+
     def submit(self, application: Application) -> Standing:
         """Take a request for a prefix; see `JoinDesk.submit`."""
         return self._desk.submit(application)
@@ -242,6 +267,19 @@ class Prefixes:
     def drop_key(self, principal: Principal, prefix: Prefix, kid: str) -> Delegation:
         """Drop a historical key; see `Delegating.drop_key`."""
         return self._delegating.drop_key(principal, prefix, kid)
+
+    def revoke_key(
+        self,
+        principal: Principal,
+        prefix: Prefix,
+        kid: str,
+        *,
+        reason: Reason = Reason.COMPROMISE,
+        at: int | None = None,
+        last_good: Mapping[str, LastGood] | None = None,
+    ) -> Delegation:
+        """Put a key on the revocation list; see `Delegating.revoke_key`."""
+        return self._delegating.revoke_key(principal, prefix, kid, reason=reason, at=at, last_good=last_good)
 
     def amend(self, token: str) -> Standing:
         """Do what the holder of a prefix asks; see `Delegating.amend`."""

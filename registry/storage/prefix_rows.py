@@ -33,11 +33,16 @@ __all__ = [
     "inherited",
     "invitation_row",
     "invitations",
+    "key_lists",
+    "keys",
+    "mark_keys",
     "marks",
     "nonces",
     "request_row",
     "requests",
     "revisions",
+    "revocations",
+    "revoked",
     "roots",
     "to_audit_line",
     "to_delegation",
@@ -126,6 +131,58 @@ marks = Table(
     Column("issuer", _KEY, nullable=False, index=True),
     Column("version", BigInteger, nullable=False),
     Column("sha256", String(64), nullable=False),
+)
+#: The keys that sign for a prefix by its newest statement: when none of them is left in the next one, the marks under
+#: the prefix are forgotten.
+mark_keys = Table(
+    "prefix_mark_keys",
+    metadata,
+    Column("subject", _KEY, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("kids", Text, nullable=False),
+)
+#: The newest revocation list of each issuer, our own and those of others.
+revocations = Table(
+    "prefix_revocation",
+    metadata,
+    Column("issuer", _KEY, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("expires", BigInteger, nullable=False),
+    Column("token", Text, nullable=False),
+)
+#: Every key that any list ever named; a row is never taken out.
+revoked = Table(
+    "prefix_revoked",
+    metadata,
+    Column("issuer", _KEY, primary_key=True),
+    Column("kid", String(64), primary_key=True),
+    Column("revoked_at", BigInteger, nullable=False),
+    Column("reason", String(16), nullable=False),
+    Column("last_good", Text, nullable=False),
+)
+#: Every key this node ever certified for a prefix below its own.
+keys = Table(
+    "prefix_key",
+    metadata,
+    Column("subject", _KEY, primary_key=True),
+    Column("kid", String(64), primary_key=True),
+    Column("issuer", _KEY, nullable=False, index=True),
+    Column("alg", String(16), nullable=False),
+    Column("jwk", Text, nullable=False),
+    Column("purpose", String(8), nullable=False),
+    Column("iat", BigInteger, nullable=False),
+    Column("exp", BigInteger),
+)
+#: The newest list of all keys of a prefix, our own and those of others.
+key_lists = Table(
+    "prefix_key_list",
+    metadata,
+    Column("subject", _KEY, primary_key=True),
+    Column("issuer", _KEY, nullable=False, index=True),
+    Column("version", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("token", Text, nullable=False),
 )
 inherited = Table(
     "prefix_inherited",

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, RowMapping, Table, delete, func, insert, sele
 from sqlalchemy.exc import IntegrityError
 
 from registry.delegation import AuditLine, Delegation, Home, Invitation, JoinRequest, RequestState
+from registry.errors import UntrustedError
 from registry.identifier import Prefix
 from registry.storage.engine import Database
 from registry.storage.prefix_rows import (
@@ -36,7 +37,8 @@ from registry.storage.prefix_rows import (
     to_invitation,
     to_request,
 )
-from registry.trust.marks import Mark, advances
+from registry.storage.prefix_trust import TrustUnit
+from registry.trust.marks import Act, Mark, advances, replaces
 
 __all__ = ["PrefixStore", "PrefixUnit", "StoredMarks"]
 
@@ -46,6 +48,15 @@ class PrefixUnit:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+
+    @property
+    def trust(self) -> TrustUnit:
+        """Revocations, and the keys that prefixes had."""
+        return TrustUnit(self._connection)
+
+    def touch(self) -> None:
+        """Tell other processes that their picture is old."""
+        self._touch()
 
     def lock(self) -> None:
         """Wait until no other writer is at work on prefixes: what is read from here on is what is changed.
@@ -270,38 +281,71 @@ class StoredMarks:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def raise_to(self, issuer: str, subject: str, ver: int, sha256: str) -> None:
-        """Remember that this statement was seen.
+    def raise_to(self, issuer: str, subject: str, ver: int, sha256: str, act: Act | None = None) -> None:
+        """Remember that this statement was seen; forget the marks under a subject whose keys were all replaced.
 
         Raises:
-            UntrustedError: another superior, a version seen before, or one version with two contents.
+            UntrustedError: another superior, a version seen before, or one version with two contents; or the key
+                that signed was revoked.
             UnavailableError: the database cannot be written.
         """
         seen = Mark(issuer, subject, ver, sha256)
         with self._database.read() as connection:
-            if not advances(_mark(connection, subject), seen):
+            if act is not None:
+                _require_unrevoked(connection, issuer, act)
+            newer = advances(_mark(connection, subject), seen)
+            if not newer and (act is None or TrustUnit(connection).mark_keys(subject) is not None):
                 return
         with self._database.write() as connection:
-            known = _mark(connection, subject, lock=True)
-            if not advances(known, seen):
-                return
-            row = {"issuer": issuer, "version": ver, "sha256": sha256}
-            here = update(marks).where(marks.c.subject == subject).values(**row)
-            if known is not None:
-                connection.execute(here)
-                return
-            try:
-                with connection.begin_nested():
-                    connection.execute(insert(marks).values(subject=subject, **row))
-            except IntegrityError:
-                # Somebody else saw the subject for the first time in this very moment.
-                if advances(_mark(connection, subject, lock=True), seen):
-                    connection.execute(here)
+            _raise(connection, seen)
+            if act is not None:
+                _note_keys(connection, seen, act)
 
     def reset(self, issuer: str) -> None:
         """Forget the marks under an issuer whose signing keys its superior has all replaced."""
         with self._database.write() as connection:
-            connection.execute(delete(marks).where(marks.c.issuer == issuer))
+            _reset(connection, issuer)
+
+
+def _raise(connection: Connection, seen: Mark) -> None:
+    """Store a mark unless it stands already; its row stays locked."""
+    known = _mark(connection, seen.subject, lock=True)
+    newer = advances(known, seen)
+    row = {"issuer": seen.issuer, "version": seen.ver, "sha256": seen.sha256}
+    here = update(marks).where(marks.c.subject == seen.subject).values(**row)
+    if newer and known is not None:
+        connection.execute(here)
+    elif newer:
+        try:
+            with connection.begin_nested():
+                connection.execute(insert(marks).values(subject=seen.subject, **row))
+        except IntegrityError:
+            # Somebody else saw the subject for the first time in this very moment.
+            if advances(_mark(connection, seen.subject, lock=True), seen):
+                connection.execute(here)
+
+
+def _note_keys(connection: Connection, seen: Mark, act: Act) -> None:
+    """Remember which keys sign for the subject; where none of the known ones is left, its own marks begin anew."""
+    unit = TrustUnit(connection)
+    known = unit.mark_keys(seen.subject)
+    if known is not None and replaces(known, act):
+        _reset(connection, seen.subject)
+    if known != act.keys:
+        unit.put_mark_keys(seen.subject, seen.ver, sorted(act.keys))
+
+
+def _reset(connection: Connection, issuer: str) -> None:
+    connection.execute(delete(marks).where(marks.c.issuer == issuer))
+    TrustUnit(connection).forget_versions(issuer)
+
+
+def _require_unrevoked(connection: Connection, issuer: str, act: Act) -> None:
+    entry = TrustUnit(connection).against(issuer, act)
+    if entry is not None:
+        raise UntrustedError(
+            "registry.trust.key_revoked", field="kid", kid=act.kid, subject=issuer, at=entry.revoked_at
+        )
 
 
 def _mark(connection: Connection, subject: str, *, lock: bool = False) -> Mark | None:

@@ -24,7 +24,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from registry.errors import UntrustedError
+from registry.trust import sm2
 from registry.trust.encoding import b64u, from_b64u
+from registry.trust.sm2 import Sm2PublicKey
 
 __all__ = [
     "ALGORITHMS",
@@ -39,7 +41,7 @@ __all__ = [
 ]
 
 DEFAULT_ALGORITHM = "Ed25519"
-#: Both Ed25519 and ES256 make signatures of this size.
+#: Ed25519, ES256 and SM2 all make signatures of this size.
 SIGNATURE_BYTES = 64
 
 _P = 2**255 - 19
@@ -146,6 +148,10 @@ def _es256(parts: Mapping[str, bytes]) -> _Verifier:
     return verify
 
 
+def _sm2(parts: Mapping[str, bytes]) -> _Verifier:
+    return Sm2PublicKey(parts["x"], parts["y"]).verify
+
+
 def _table(*rows: Algorithm) -> Mapping[str, Algorithm]:
     return {row.name: row for row in rows}
 
@@ -157,7 +163,7 @@ _RSA = {"kty": "RSA", "n": None, "e": None}
 ALGORITHMS: Mapping[str, Algorithm] = _table(
     Algorithm("Ed25519", {"kty": "OKP", "crv": "Ed25519", "x": None}, AlgorithmStatus.ACTIVE, _ed25519),
     Algorithm("ES256", {"kty": "EC", "crv": "P-256", "x": None, "y": None}, AlgorithmStatus.ACTIVE, _es256),
-    Algorithm("SM2-SM3", {"kty": "SM2", "x": None, "y": None}, AlgorithmStatus.NOT_AVAILABLE),
+    Algorithm("SM2-SM3", {"kty": "SM2", "x": None, "y": None}, AlgorithmStatus.ACTIVE, _sm2),
     Algorithm("ML-DSA-44", {"kty": "AKP", "pub": None}, AlgorithmStatus.NOT_AVAILABLE),
     Algorithm("none", {}, AlgorithmStatus.FORBIDDEN),
     *(Algorithm(f"HS{bits}", _OCTET, AlgorithmStatus.FORBIDDEN) for bits in (256, 384, 512)),
@@ -176,7 +182,7 @@ def usable(name: str) -> Algorithm:
         raise UntrustedError("registry.trust.alg_unknown", field="alg", value=name[:64])
     if row.status is AlgorithmStatus.FORBIDDEN:
         raise UntrustedError("registry.trust.alg_forbidden", field="alg", value=name)
-    if row.load is None:
+    if row.load is None or (name == sm2.ALGORITHM and not sm2.is_available()):
         raise UntrustedError("registry.trust.alg_unavailable", field="alg", value=name)
     return row
 

@@ -9,7 +9,8 @@ Rules (facts on federation, (a)):
    right is the superior's too: names, operations, algorithms, expiry, tiers below. A wider child kills the chain,
    it is never clipped to size;
 3. one key serves one use in the whole chain;
-4. the mark of (issuer, subject) is raised, before anything is used and also when the statement has expired;
+4. the mark of (issuer, subject) is raised, before anything is used and also when the statement has expired; where
+   marks are kept it is known too which keys were revoked, and a statement that rests on one is refused there;
 5. at last time: now in [nbf - 300 s, exp] for every statement, and the root is fresh.
 
 A leaf that is suspended or revoked still makes a chain, one that covers nothing: its holder must be able to read it.
@@ -24,13 +25,14 @@ from registry.identifier import Identifier, Prefix
 from registry.trust import jws
 from registry.trust.algorithms import PublicKey
 from registry.trust.encoding import b64u
-from registry.trust.marks import Mark, Marks, MemoryMarks, advances
+from registry.trust.marks import Act, Mark, Marks, MemoryMarks, advances
 from registry.trust.rights import Permission, Right, covering, granted
 from registry.trust.root import Anchor
 from registry.trust.statement import LEEWAY_SECONDS, ROOT_NAME, Statement, StatementKey, read
 
 __all__ = [
     "MAX_LENGTH",
+    "Act",
     "Mark",
     "Marks",
     "MemoryMarks",
@@ -159,7 +161,7 @@ def verify_chain(
     for statement in reversed(statements):
         _hold(_above(anchor, chain), statement, anchor)
         if marks is not None:
-            marks.raise_to(statement.issuer_name, statement.subject.key, statement.ver, statement.sha256)
+            _remember(marks, statement)
         chain = (statement, *chain)
     return _verified(chain, anchor, now)
 
@@ -185,8 +187,23 @@ def extend(
     _check_link(statement, above.name)
     _hold(above, statement, anchor)
     if marks is not None:
-        marks.raise_to(statement.issuer_name, statement.subject.key, statement.ver, statement.sha256)
+        _remember(marks, statement)
     return _verified((statement, *chain), anchor, now)
+
+
+def _remember(marks: Marks, statement: Statement) -> None:
+    marks.raise_to(
+        statement.issuer_name,
+        statement.subject.key,
+        statement.ver,
+        statement.sha256,
+        Act(
+            kid=statement.kid,
+            iat=statement.iat,
+            keys=statement.signing_kids,
+            listed=frozenset(key.kid for key in statement.keys if key.use == "sig"),
+        ),
+    )
 
 
 def _verified(statements: tuple[Statement, ...], anchor: Anchor, now: float) -> VerifiedChain:

@@ -13,6 +13,7 @@ import stat
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -21,10 +22,11 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from registry.errors import ExistsError, InvalidValueError, UnavailableError, UntrustedError
 from registry.trust.algorithms import DEFAULT_ALGORITHM, SIGNATURE_BYTES, thumbprint, usable
 from registry.trust.encoding import b64u, from_b64u
+from registry.trust.sm2 import ALGORITHM, Sm2PrivateKey
 
 __all__ = ["KeyFolder", "KeySigner", "PrivateKey", "Signer"]
 
-PrivateKey: TypeAlias = Ed25519PrivateKey | ec.EllipticCurvePrivateKey
+PrivateKey: TypeAlias = Ed25519PrivateKey | ec.EllipticCurvePrivateKey | Sm2PrivateKey
 
 _SUFFIX = ".pem"
 _MAX_FILE_BYTES = 16_384
@@ -75,7 +77,7 @@ class KeySigner:
 
     def sign(self, data: bytes) -> bytes:
         """Return the raw signature over `data`."""
-        if isinstance(self._key, Ed25519PrivateKey):
+        if isinstance(self._key, Ed25519PrivateKey | Sm2PrivateKey):
             return self._key.sign(data)
         r, s = decode_dss_signature(self._key.sign(data, ec.ECDSA(hashes.SHA256())))
         half = SIGNATURE_BYTES // 2
@@ -88,6 +90,8 @@ class KeySigner:
 def _describe(key: object) -> tuple[str, dict[str, str]]:
     if isinstance(key, Ed25519PrivateKey):
         return "Ed25519", {"kty": "OKP", "crv": "Ed25519", "x": b64u(key.public_key().public_bytes(*_RAW))}
+    if isinstance(key, Sm2PrivateKey):
+        return ALGORITHM, {"kty": "SM2", "x": b64u(key.public.x), "y": b64u(key.public.y)}
     if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1):
         numbers = key.public_key().public_numbers()
         x, y = (b64u(part.to_bytes(32, "big")) for part in (numbers.x, numbers.y))
@@ -123,9 +127,7 @@ class KeyFolder:
             UnavailableError: the file cannot be written.
         """
         usable(alg)
-        key: PrivateKey = (
-            Ed25519PrivateKey.generate() if alg == "Ed25519" else ec.generate_private_key(ec.SECP256R1())
-        )
+        key = _generate(alg)
         signer = KeySigner(key)
         self._keep(signer.kid, key)
         return signer
@@ -224,7 +226,15 @@ def _is_key_name(name: str) -> bool:
     return raw is not None and len(raw) == _DIGEST_BYTES
 
 
+def _generate(alg: str) -> PrivateKey:
+    if alg == ALGORITHM:
+        return Sm2PrivateKey.generate()
+    return Ed25519PrivateKey.generate() if alg == "Ed25519" else ec.generate_private_key(ec.SECP256R1())
+
+
 def _lock(key: PrivateKey, passphrase: bytes | None) -> bytes:
+    if isinstance(key, Sm2PrivateKey):
+        return key.to_pem(passphrase)
     encryption = (
         serialization.BestAvailableEncryption(passphrase)
         if passphrase is not None
@@ -241,7 +251,11 @@ def _unlock(pem: bytes, passphrase: bytes | None, name: str) -> PrivateKey:
         raise UntrustedError("registry.trust.key_not_locked", field="passphrase", value=name)
     try:
         key = serialization.load_pem_private_key(pem, passphrase)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        # the library reads no SM2 key, and cannot say that this is one
+        other = Sm2PrivateKey.from_pem(pem, passphrase)
+        if other is not None:
+            return other
         if locked:
             raise UnavailableError("registry.trust.key_passphrase", field="passphrase", value=name) from error
         raise UntrustedError("registry.trust.key_file_damaged", field="kid", value=name) from error

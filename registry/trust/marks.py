@@ -3,6 +3,10 @@
 A mark is raised once a statement is known to be its issuer's own and rightful, before it is used, and also when it
 has expired: the last version seen stays the last. One prefix has one superior: a second issuer is refused, whatever
 its version says.
+
+Who steals the keys of an issuer can sign a version so high that the issuer never gets past it. The cure needs
+nobody's help but the superior's: when its statement replaces every key that signed for the issuer, the marks under
+the issuer are forgotten.
 """
 
 import threading
@@ -11,7 +15,7 @@ from typing import Protocol
 
 from registry.errors import UntrustedError
 
-__all__ = ["Mark", "Marks", "MemoryMarks", "advances"]
+__all__ = ["Act", "Mark", "Marks", "MemoryMarks", "advances", "replaces"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +35,37 @@ class Mark:
     sha256: str
 
 
+@dataclass(frozen=True, slots=True)
+class Act:
+    """What else a memory of statements wants to know of the statement it is shown.
+
+    Attributes:
+        kid: the issuer's key that signed it.
+        iat: when it says it was signed; POSIX seconds.
+        keys: thumbprints of the keys with which the subject may sign from then on.
+        listed: thumbprints of all its signing keys, those included that signed earlier only.
+    """
+
+    kid: str
+    iat: int
+    keys: frozenset[str]
+    listed: frozenset[str]
+
+
 class Marks(Protocol):
-    """Where marks are kept; implementations decide by `advances`.
+    """Where marks are kept; implementations decide by `advances` and `replaces`.
 
     Consistency: serialised; of two callers with different statements of one version, one is refused. Durability:
     the mark survives power loss once `raise_to` returned. Concurrency: any number of threads and processes.
     Errors: UntrustedError when the statement must not be used, UnavailableError when the mark cannot be stored.
     """
 
-    def raise_to(self, issuer: str, subject: str, ver: int, sha256: str) -> None:
-        """Remember that this statement was seen.
+    def raise_to(self, issuer: str, subject: str, ver: int, sha256: str, act: Act | None = None) -> None:
+        """Remember that this statement was seen; forget the marks under a subject whose keys were all replaced.
 
         Raises:
             UntrustedError: the subject has another superior, a newer version was seen, or this one with other
-                content.
+                content; or the key that signed was revoked.
         """
         ...
 
@@ -75,14 +96,23 @@ def advances(known: Mark | None, seen: Mark) -> bool:
     return seen.ver > known.ver
 
 
+def replaces(known: frozenset[str], act: Act) -> bool:
+    """Say whether of the keys `known` to sign for a subject none is left in its next statement, not even as history.
+
+    As long as one is left, what it signed still verifies, so an older version could come back.
+    """
+    return bool(known) and known.isdisjoint(act.listed)
+
+
 class MemoryMarks:
     """Marks that live as long as the process: for a verifier that keeps no state."""
 
     def __init__(self) -> None:
         self._marks: dict[str, Mark] = {}
-        self._lock = threading.Lock()
+        self._keys: dict[str, frozenset[str]] = {}
+        self._lock = threading.RLock()
 
-    def raise_to(self, issuer: str, subject: str, ver: int, sha256: str) -> None:
+    def raise_to(self, issuer: str, subject: str, ver: int, sha256: str, act: Act | None = None) -> None:
         """Remember that this statement was seen.
 
         Raises:
@@ -90,8 +120,13 @@ class MemoryMarks:
         """
         seen = Mark(issuer, subject, ver, sha256)
         with self._lock:
-            if advances(self._marks.get(subject), seen):
+            newer = advances(self._marks.get(subject), seen)
+            if newer:
                 self._marks[subject] = seen
+            if act is not None and (newer or subject not in self._keys):
+                if replaces(self._keys.get(subject, frozenset()), act):
+                    self.reset(subject)
+                self._keys[subject] = act.keys
 
     def reset(self, issuer: str) -> None:
         """Forget the marks under an issuer whose signing keys its superior has all replaced.

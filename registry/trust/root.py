@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from registry.errors import InvalidValueError, LimitError, MalformedError, UntrustedError
-from registry.trust import jws
+from registry.trust import jws, strict_json
 from registry.trust.algorithms import PublicKey, admit
 from registry.trust.claims import Claims
 from registry.trust.encoding import b64u
@@ -28,9 +28,11 @@ __all__ = [
     "ROOT_TYPE",
     "Anchor",
     "RootDocument",
+    "draft_root",
     "fingerprint",
     "make_root",
     "pin",
+    "read_draft",
     "read_root",
     "walk",
 ]
@@ -146,23 +148,43 @@ def make_root(
     Raises:
         InvalidValueError: a reader would refuse it; the reason is the reader's.
     """
-    payload = orjson.dumps(
-        {
-            "type": "root",
-            "ver": ver,
-            "iat": iat,
-            "exp": exp,
-            "keys": {key.kid: {**key.jwk, "alg": key.alg} for key in (signers if keys is None else keys)},
-            "threshold": threshold,
-            "algs": list(algs),
-        }
-    )
+    payload = draft_root(signers if keys is None else keys, threshold, algs=algs, iat=iat, exp=exp, ver=ver)
     try:
         text = jws.sign_general(signers, ROOT_TYPE, payload)
         read_root(text)
     except UntrustedError as error:
         raise as_kind(error, InvalidValueError) from error
     return text
+
+
+def draft_root(
+    keys: Sequence[Signer | PublicKey], threshold: int, *, algs: Collection[str], iat: int, exp: int, ver: int
+) -> bytes:
+    """Return the payload of a version of the root for others to sign; the arguments are those of `make_root`."""
+    return orjson.dumps(
+        {
+            "type": "root",
+            "ver": ver,
+            "iat": iat,
+            "exp": exp,
+            "keys": {key.kid: {**key.jwk, "alg": key.alg} for key in keys},
+            "threshold": threshold,
+            "algs": list(algs),
+        }
+    )
+
+
+def read_draft(payload: bytes) -> RootDocument:
+    """Read a payload that is not signed enough yet; it vouches for nothing.
+
+    Raises:
+        UntrustedError: it breaks the syntax.
+    """
+    with as_untrusted():
+        content = strict_json.loads(payload)
+        if not isinstance(content, dict):
+            raise MalformedError("registry.trust.jws_payload", field="payload")
+        return _from_claims(content, "", payload)
 
 
 def read_root(text: str) -> RootDocument:

@@ -10,7 +10,7 @@ statement are kept here (facts on federation, (a)):
 - a suspended or revoked prefix has no permission left, and `state` stands in `crit`.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -19,12 +19,13 @@ import orjson
 from registry.errors import InvalidValueError, MalformedError, UntrustedError
 from registry.identifier import Prefix
 from registry.trust import jws
-from registry.trust.algorithms import PublicKey, admit
+from registry.trust.algorithms import admit
 from registry.trust.claims import Claims, check_crit
 from registry.trust.endpoints import Endpoints
 from registry.trust.keys import Signer
 from registry.trust.refusal import as_kind, as_untrusted
 from registry.trust.rights import OPERATIONS, Permission, Right, full_rights
+from registry.trust.statement_key import LEEWAY_SECONDS, StatementKey, Use
 
 __all__ = [
     "ISSUER_INDEX",
@@ -36,17 +37,15 @@ __all__ = [
     "Statement",
     "StatementKey",
     "Use",
+    "draft",
     "full_rights",
     "issue",
     "read",
+    "sign_draft",
 ]
 
 STATEMENT_TYPE = "hz-statement+jws"
-#: A statement or key is good this long before its `nbf`: clocks of tiers differ.
-LEEWAY_SECONDS = 300
-
 State = Literal["active", "suspended", "revoked"]
-Use = Literal["sig", "log", "tls"]
 
 ISSUER_INDEX = 300
 ROOT_NAME = "0.NA"
@@ -60,46 +59,6 @@ _CRIT = ("perms", "ver", "algs")
 _UNDERSTOOD = frozenset(
     {*_CRIT, "max_path", "state", "jwks", "ep", "iss", "sub", "iat", "nbf", "exp", "publicKey"}
 )
-
-
-@dataclass(frozen=True, slots=True)
-class StatementKey:
-    """One key of the subject.
-
-    Attributes:
-        kid: thumbprint.
-        alg: its algorithm.
-        jwk: the required members.
-        use: what it serves, and nothing else.
-        nbf, exp: POSIX seconds between which it signed or signs; None: no end is set yet.
-    """
-
-    kid: str
-    alg: str
-    jwk: Mapping[str, str] = field(hash=False)
-    use: Use = "sig"
-    nbf: int = 0
-    exp: int | None = None
-
-    @classmethod
-    def of(
-        cls, key: Signer | PublicKey, *, nbf: int, exp: int | None = None, use: Use = "sig"
-    ) -> "StatementKey":
-        """Return the entry for a key."""
-        return cls(kid=key.kid, alg=key.alg, jwk=dict(key.jwk), use=use, nbf=nbf, exp=exp)
-
-    @property
-    def public(self) -> PublicKey:
-        """The key itself.
-
-        Raises:
-            UntrustedError: it is not admitted.
-        """
-        return admit({**self.jwk, "kid": self.kid, "alg": self.alg}, (self.alg,))
-
-    def good_at(self, at: float) -> bool:
-        """Say whether what was signed at `at` lies in the life of this key."""
-        return self.nbf - LEEWAY_SECONDS <= at and (self.exp is None or at <= self.exp)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +97,13 @@ class Statement:
     def issuer_name(self) -> str:
         """The issuer's folded prefix; `0.NA` for the root."""
         return self.issuer.key if self.issuer else ROOT_NAME
+
+    @property
+    def signing_kids(self) -> frozenset[str]:
+        """Thumbprints of the keys with which the subject may sign after this statement was made."""
+        return frozenset(
+            key.kid for key in self.keys if key.use == "sig" and (key.exp is None or key.exp > self.iat)
+        )
 
     def key(self, kid: str, use: Use = "sig") -> StatementKey | None:
         """Return the key with this thumbprint, if it serves this use."""
@@ -180,6 +146,43 @@ def issue(
     Raises:
         InvalidValueError: a reader would refuse it; the reason is the reader's.
     """
+    payload = draft(
+        issuer=issuer,
+        subject=subject,
+        keys=keys,
+        perms=perms,
+        algs=algs,
+        max_path=max_path,
+        endpoints=endpoints,
+        ver=ver,
+        iat=iat,
+        nbf=nbf,
+        exp=exp,
+        state=state,
+    )
+    return sign_draft(signer, payload)
+
+
+def draft(
+    *,
+    issuer: Prefix | None,
+    subject: Prefix,
+    keys: Sequence[StatementKey],
+    perms: Sequence[Right],
+    algs: Collection[str],
+    max_path: int,
+    endpoints: Endpoints,
+    ver: int,
+    iat: int,
+    nbf: int,
+    exp: int,
+    state: State = "active",
+) -> bytes:
+    """Return the payload of a statement for somebody to sign elsewhere; the arguments are those of `issue`.
+
+    Raises:
+        InvalidValueError: an argument is of a type that JSON does not have.
+    """
     claims: dict[str, Any] = {
         "iss": f"{ISSUER_INDEX}:0.NA/{issuer.key if issuer else ROOT_NAME}",
         "sub": f"0.NA/{subject.key}",
@@ -201,11 +204,21 @@ def issue(
         claims["state"] = state
         claims["crit"].append("state")
     try:
-        token = jws.sign(signer, STATEMENT_TYPE, orjson.dumps(claims))
+        return orjson.dumps(claims)
+    except TypeError as error:
+        raise InvalidValueError("registry.trust.claim_type", field="claims", right="JSON") from error
+
+
+def sign_draft(signer: Signer, payload: bytes) -> str:
+    """Sign the payload that `draft` made; by the same rules by which others will read it.
+
+    Raises:
+        InvalidValueError: a reader would refuse it; the reason is the reader's.
+    """
+    try:
+        token = jws.sign(signer, STATEMENT_TYPE, payload)
         read(token)
-    except (UntrustedError, MalformedError, TypeError) as error:
-        if isinstance(error, TypeError):
-            raise InvalidValueError("registry.trust.claim_type", field="claims", right="JSON") from error
+    except (UntrustedError, MalformedError) as error:
         raise as_kind(error, InvalidValueError) from error
     return token
 

@@ -421,7 +421,7 @@ def test_what_is_not_rightful_raises_no_mark(tokens):
 
 def test_a_mark_that_cannot_be_stored_stops_the_use():
     class Full:
-        def raise_to(self, issuer, subject, ver, sha256):
+        def raise_to(self, issuer, subject, ver, sha256, act=None):
             raise UnavailableError("registry.storage.unavailable", reason="disk full")
 
     assert reason(a_chain().verified, marks=Full(), kind=UnavailableError) == "unavailable"
