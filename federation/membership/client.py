@@ -39,7 +39,8 @@ __all__ = ["Connect", "HttpsSuperior", "HttpsSuperiors"]
 #: Opens a client that accepts this certificate alone (base64url SHA-256), or whatever the certificate store does.
 Connect = Callable[[str | None], httpx.AsyncClient]
 
-_MAX_ANSWER_BYTES = 1_048_576
+#: Room for the signed lists that travel with a standing, of up to 256 KiB each.
+_MAX_ANSWER_BYTES = 4_194_304
 #: For one exchange as a whole, however slowly it drips.
 _DEADLINE_SECONDS = 20.0
 _SERVER_ERROR = 500

@@ -16,6 +16,8 @@ _MAX_TOKEN = 65_536
 _MAX_TEXT = 2048
 _MAX_ROOTS = 64
 _MAX_CHAIN = 8
+_MAX_LIST = 262_144
+_MAX_LISTS = 16
 
 
 def from_application(made: Application) -> dict[str, Any]:
@@ -62,6 +64,8 @@ def from_standing(made: Standing) -> dict[str, Any]:
         "roots": list(made.roots),
         "chain": list(made.chain),
         "record": made.record,
+        "revocations": list(made.revocations),
+        "histories": list(made.histories),
     }
 
 
@@ -86,6 +90,8 @@ def to_standing(form: Mapping[str, Any]) -> Standing:
         roots=_texts(claims, "roots", _MAX_ROOTS),
         chain=_texts(claims, "chain", _MAX_CHAIN),
         record=claims.object("record") if form.get("record") is not None else None,
+        revocations=_lists(claims, "revocations"),
+        histories=_lists(claims, "histories"),
     )
 
 
@@ -97,5 +103,15 @@ def _text(claims: Claims, name: str) -> str:
 def _texts(claims: Claims, name: str, most: int) -> tuple[str, ...]:
     found = claims.array(name, most=most)
     if not all(isinstance(item, str) and len(item) <= _MAX_TOKEN for item in found):
+        raise MalformedError("registry.trust.claim_type", field=claims.where(name), right="array of texts")
+    return tuple(found)
+
+
+def _lists(claims: Claims, name: str) -> tuple[str, ...]:
+    """Return signed lists; a superior of an older version sends none."""
+    if name not in claims.content:
+        return ()
+    found = claims.array(name, most=_MAX_LISTS)
+    if not all(isinstance(item, str) and len(item) <= _MAX_LIST for item in found):
         raise MalformedError("registry.trust.claim_type", field=claims.where(name), right="array of texts")
     return tuple(found)

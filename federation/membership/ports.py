@@ -1,12 +1,14 @@
-"""What membership needs of the superior's node."""
+"""What membership needs of the superior's node, and of this node's own lanes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from registry.identifier import Prefix
 from registry.prefixes.joindesk import Application, Standing
+from registry.trust.revocation import LastGood
 from resolver.ports import Endpoint
 
-__all__ = ["SuperiorNode", "Superiors"]
+__all__ = ["Lanes", "SuperiorNode", "Superiors"]
 
 
 class SuperiorNode(Protocol):
@@ -40,4 +42,16 @@ class Superiors(Protocol):
 
     def at(self, endpoints: Sequence[Endpoint]) -> SuperiorNode:
         """Return the node; nothing is connected yet."""
+        ...
+
+
+class Lanes(Protocol):
+    """What this node signed on its streams; `federation.exchange.rotating.SignedLanes` is one.
+
+    Consistency: once a rotation is remembered nothing more is signed with the old key, so what is returned after that
+    stays true. Concurrency: any number of threads. Errors: UnavailableError when the database does not answer.
+    """
+
+    def last_signed(self, prefix: Prefix) -> Mapping[str, LastGood]:
+        """Return stream → the last position that a prefix signed, over all its lanes of the stream."""
         ...

@@ -8,9 +8,10 @@ nothing but another try.
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from federation.membership.ports import SuperiorNode, Superiors
+from federation.membership.ports import Lanes, SuperiorNode, Superiors
 from registry.clock import Clock
 from registry.delegation import Contact, Home, HomeState
 from registry.errors import HazlinkError, NotResponsibleError, NotSupportedError
@@ -46,9 +47,19 @@ class Membership:
         superiors: the way to other nodes.
         clock: the time.
         executor: bounded pool for blocking calls.
+        lanes: what this node signed on its streams; None: it has none.
     """
 
-    def __init__(self, *, prefixes: Prefixes, superiors: Superiors, clock: Clock, executor: Executor) -> None:
+    def __init__(
+        self,
+        *,
+        prefixes: Prefixes,
+        superiors: Superiors,
+        clock: Clock,
+        executor: Executor,
+        lanes: Lanes | None = None,
+    ) -> None:
+        self._lanes = lanes
         self._prefixes = prefixes
         self._superiors = superiors
         self._clock = clock
@@ -120,6 +131,10 @@ class Membership:
     ) -> Home:
         """Renew the delegation of a joined prefix; change its endpoints or its key on the same way.
 
+        A key that is rotated in peace leaves with the positions it signed last, so that what is on its way counts and
+        nothing can be dated back. From the moment the next key is remembered until the superior answered, no envelope
+        of the prefix is sealed: what would be, waits.
+
         Raises:
             NotResponsibleError: the prefix is not homed here.
             NotSupportedError: its superior is this same node.
@@ -138,6 +153,7 @@ class Membership:
             endpoints=endpoints,
             rotate=rotate or compromised,
             compromised=compromised,
+            last_good=partial(self._lanes.last_signed, prefix) if self._lanes is not None else None,
         )
         learned = await self._learn(prefix, await superior.renew(amendment))
         await in_pool(self._executor, self._prefixes.upkeep)
@@ -186,7 +202,7 @@ class Membership:
         """Keep delegations fresh until cancelled: own upkeep first, then the superiors.
 
         What stays due (an operator who takes his time, a superior that is silent) is asked about less and less often,
-        up to a minute for a pending request and ten minutes for the rest.
+        up to a minute for a pending request or a rotation, which holds up sealing, and ten minutes for the rest.
         """
         patience: dict[str, _Patience] = {}
         while True:
@@ -209,7 +225,8 @@ class Membership:
         await self._ask(ready)
         for home in ready:
             pause = patience[home.prefix.key].pause * _GROWTH if home.prefix.key in patience else first
-            pause = min(pause, _PENDING_PAUSE if home.state is HomeState.PENDING else _GREATEST_PAUSE)
+            soon = home.state is HomeState.PENDING or home.next_kid is not None
+            pause = min(pause, _PENDING_PAUSE if soon else _GREATEST_PAUSE)
             patience[home.prefix.key] = _Patience(at=now + pause, pause=pause)
 
     async def _ask(self, homes: Iterable[Home]) -> dict[str, HazlinkError]:

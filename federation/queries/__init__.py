@@ -1,0 +1,1 @@
+"""Questions from one node to others: signed, with purpose, scope and expiry; answered by every node concerned."""
