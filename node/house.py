@@ -4,16 +4,22 @@ import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Event
 from typing import Any
 
 from fastapi import FastAPI
 
+from federation.exchange.storage.references import references
+from federation.log.fsck import FsckReport, fsck
+from federation.log.witness import Witness
 from federation.membership.service import Membership
 from node import schema
 from node.accounts.authenticator import AccountAuthenticator
 from node.accounts.service import Accounts
 from node.background import Background
 from node.edge import Application, Edge
+from node.exchanging.building import Exchanging
+from node.exchanging.running import Running
 from node.forwarding_servicer import CallForwarder, Settling
 from node.guard import Guard
 from node.handle_site import describe_site
@@ -72,6 +78,8 @@ class Parts:
     accounts: Accounts
     authenticator: AccountAuthenticator
     membership: Membership
+    exchanging: Exchanging
+    ending: Event
     metrics: Metrics
     limiter: Limiter
     peers: GuardedHttp
@@ -101,12 +109,32 @@ class Node:
         self.authenticator = parts.authenticator
         self.membership = parts.membership
         self.metrics = parts.metrics
+        self.exchanging = parts.exchanging
+        self.received = parts.exchanging.received
+        self.own_entries = parts.exchanging.own_entries
+        self.notices = parts.exchanging.notices
+        self.queries = parts.exchanging.queries
+        self.takeovers = parts.exchanging.takeovers
+        self.exchange = parts.exchanging.doors
+        self.log = parts.exchanging.logbook.reader
+        self.exporter = parts.exchanging.exporter
+        self._running = Running(
+            parts=parts.exchanging,
+            homes=parts.homes,
+            membership=parts.membership,
+            endpoints=self.endpoints,
+            clock=parts.clock,
+            executor=parts.executor,
+        )
         self.background = Background(clock=parts.clock)
         self.health = Health(
             {
                 "database": self._check_database,
                 "prefixes": self._check_prefixes,
                 "background": self.background.check,
+                "election": parts.exchanging.election.check,
+                "healing": parts.exchanging.healer.check,
+                "exchange": self._check_exchange,
             }
         )
         self._app: FastAPI | None = None
@@ -183,10 +211,15 @@ class Node:
         tls = self._parts.tls
         return {
             "resolve": [self.public_url],
-            "exchange": None,
+            "exchange": self.public_url,
             "tls_x5t_s256": tls.x5t_s256 if tls is not None else None,
-            "log_vkey": None,
+            "log_vkey": self._parts.exchanging.logbook.vkey,
         }
+
+    @property
+    def witness(self) -> Witness | None:
+        """What cosigns the logs of others; None before this node has a log of its own."""
+        return self._parts.exchanging.logbook.witness(self._parts.exchanging.known_logs)
 
     def homed(self) -> list[Prefix]:
         """Return the prefixes this node answers for."""
@@ -260,6 +293,17 @@ class Node:
         ]
         return CallForwarder(service=WRITING, methods=methods, path=path, written=self.catch_up)
 
+    def check_log(self, progress: Callable[[int, int], None] | None = None) -> FsckReport:
+        """Check the whole log against itself, the mark file and the rows of the exchange that name its leaves.
+
+        Raises:
+            UnavailableError: the database cannot be read.
+        """
+        parts = self._parts.exchanging
+        marks = parts.mark_file if parts.mark_file.exists() else None
+        with parts.database.read() as connection:
+            return fsck(parts.database, marks=marks, references=references(connection), progress=progress)
+
     # life
 
     def prepare(self) -> None:
@@ -293,6 +337,7 @@ class Node:
         background.every("prefixes", _LOOK_SECONDS, self._look)
         background.every("metrics", _SAMPLE_SECONDS, self._sample)
         if first:
+            background.start("exchange", lambda: parts.exchanging.election.run(self._running.work))
             poll = parts.settings.membership.poll_seconds
             background.start("membership", lambda: parts.membership.run(every_seconds=poll))
 
@@ -302,6 +347,11 @@ class Node:
             await self._parts.resolver.catch_up()
         except UnavailableError:
             logger("node").warning("could not catch up with the change table")
+
+    def begin_stopping(self) -> None:
+        """Say that this process ends: readiness turns, and nobody who polls is kept waiting."""
+        self.health.stopping = True
+        self._parts.ending.set()
 
     async def stop(self) -> None:
         """End the background tasks and let go of everything."""
@@ -313,11 +363,13 @@ class Node:
         """Close the connections to other nodes and to Redis."""
         await self._parts.resolver.close()
         await self._parts.peers.close()
+        await self._parts.exchanging.peers.close()
         if self._parts.redis is not None:
             await self._parts.redis.aclose()
 
     def close(self) -> None:
         """Let go of threads and database."""
+        self._parts.exchanging.close()
         self._parts.executor.shutdown(wait=True, cancel_futures=True)
         self._parts.database.close()
 
@@ -326,11 +378,13 @@ class Node:
     async def _look(self) -> None:
         """See whether prefixes changed, here or in another process, and let the resolver know the anchor."""
         await in_pool(self._parts.executor, self._parts.homes.refresh)
+        await in_pool(self._parts.executor, self.takeovers.refresh)
         homes = self._parts.homes
         now = (homes.all(), homes.delegations())
         if now != self._seen:
             self._seen = now
             await in_pool(self._parts.executor, self._take_anchor)
+            await in_pool(self._parts.executor, self._parts.exchanging.witnessing.refresh_logs)
 
     def _take_anchor(self) -> None:
         try:
@@ -353,6 +407,12 @@ class Node:
 
     async def _sample(self) -> None:
         self.metrics.sample()
+        report = await in_pool(self._parts.executor, self._parts.exchanging.status.report)
+        for name, value in report.numbers().items():
+            self.metrics.level(name, value)
+
+    async def _check_exchange(self) -> HazlinkError | None:
+        return await in_pool(self._parts.executor, self._parts.exchanging.status.check)
 
     async def _check_database(self) -> HazlinkError | None:
         def ask() -> None:

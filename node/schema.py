@@ -18,7 +18,17 @@ from registry.storage import engine
 __all__ = ["metadata", "revisions", "upgrade"]
 
 #: Every module that hangs tables on the metadata.
-_TABLES = ("registry.storage.tables", "registry.storage.prefix_rows", "node.accounts.storage")
+_TABLES = (
+    "registry.storage.tables",
+    "registry.storage.prefix_rows",
+    "federation.log.storage.tables",
+    "federation.exchange.storage.tables",
+    "federation.exchange.storage.sending_tables",
+    "federation.content.storage.tables",
+    "federation.queries.storage",
+    "federation.escrow.storage",
+    "node.accounts.storage",
+)
 #: Any number that nothing else in the database uses: the lock under which PostgreSQL migrates.
 _LOCK = 8_801_070
 

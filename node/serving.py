@@ -119,7 +119,7 @@ async def _first(
         workers.start()
         on_ready(_ready(settings, node, listener, grpc_doors.port, tls))
         await stop.wait()
-        node.health.stopping = True
+        node.begin_stopping()
         # One grace for all: the doors of every process at the same time.
         grace = doors.stop_grace_seconds
         await asyncio.gather(workers.stop(), http_door.stop(), grpc_doors.public.stop(grace))
@@ -147,7 +147,7 @@ async def _worker(settings: Settings, task: WorkerTask, clock: Clock) -> None:
         await http_door.start()
         logs.logger("node.serving").info("worker ready", number=task.number)
         await stop.wait()
-        node.health.stopping = True
+        node.begin_stopping()
         grace = settings.doors.stop_grace_seconds
         await asyncio.gather(http_door.stop(), grpc_door.stop(grace))
 

@@ -15,6 +15,8 @@ from typing import Any, ClassVar
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from federation.content.config import SharingConfig
+from federation.exchange.config import ExchangeConfig
 from node.accounts.config import AccountsConfig
 from node.config import (
     FILE_NAME,
@@ -65,6 +67,8 @@ class Settings(BaseSettings):
     peers: GuardConfig = Field(default_factory=GuardConfig)
     delegations: Terms = Field(default_factory=Terms)
     membership: MembershipConfig = Field(default_factory=MembershipConfig)
+    exchange: ExchangeConfig = Field(default_factory=ExchangeConfig)
+    sharing: SharingConfig = Field(default_factory=SharingConfig)
 
     @classmethod
     def settings_customise_sources(

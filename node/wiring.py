@@ -8,13 +8,27 @@ import hashlib
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any
 from uuid import UUID
 
+from federation.content.access import ACCESS as CONTENT_ACCESS
+from federation.content.routes import make_router as content_router
+from federation.escrow.access import ACCESS as ESCROW_ACCESS
+from federation.escrow.answering import TakenOver
+from federation.escrow.keys import EscrowKeys
+from federation.escrow.routes import make_router as escrow_router
+from federation.escrow.takeover import Takeovers
+from federation.exchange import routes as exchange_routes
+from federation.exchange.access import ACCESS as EXCHANGE_ACCESS
+from federation.log.access import ACCESS as LOG_ACCESS
+from federation.log.routes import make_router as log_router
 from federation.membership.access import ACCESS as MEMBERSHIP_ACCESS
 from federation.membership.client import HttpsSuperiors
 from federation.membership.routes import make_router as membership_router
 from federation.membership.service import Membership
+from federation.queries.access import ACCESS as QUERIES_ACCESS
+from federation.queries.routes import make_router as queries_router
 from node import routes as node_routes
 from node.accounts import routes as account_routes
 from node.accounts.authenticator import AccountAuthenticator
@@ -25,6 +39,7 @@ from node.accounts.tokens import Tokens
 from node.app import Door, create_app
 from node.connecting import guarded_client
 from node.edge import Application, Edge
+from node.exchanging import building as exchange_building
 from node.guard import Guard, merged
 from node.house import Node, Parts
 from node.limits import Buckets, Limiter, MemoryBuckets, RedisBuckets
@@ -33,6 +48,7 @@ from node.settings import Settings
 from node.tls import load as load_tls
 from registry import servicer as registry_servicer
 from registry.clock import Clock
+from registry.identifier import Prefix
 from registry.prefixes.homes import Homes
 from registry.prefixes.service import Prefixes
 from registry.service import Registry
@@ -92,11 +108,17 @@ def build(settings: Settings, clock: Clock) -> Node:
         allow_loopback=settings.peers.allow_loopback_peers,
     )
 
+    # what stands in for children that are gone
+    escrow_keys = EscrowKeys(settings.data / "keys" / "escrow", settings.passphrase())
+    takeovers = Takeovers(
+        database=database, homes=homes, anchored=prefixes, records=registry, keys=escrow_keys, clock=clock
+    )
+
     # resolver
     peers = GuardedHttp(settings.peers)
     ready = Ready()
     resolver = Resolver(
-        authority=RegistryAuthority(registry=registry, homes=homes),
+        authority=RegistryAuthority(registry=registry, homes=TakenOver(homes, takeovers)),
         peer=HttpsPeer(http=peers),
         anchor=None,  # known once the homed prefixes are read; the node sets it
         anchor_endpoints=(),
@@ -119,6 +141,35 @@ def build(settings: Settings, clock: Clock) -> Node:
         executor=executor,
     )
 
+    tokens = Tokens(
+        key=load_or_create(secrets / "tokens.key", entropy),
+        audience="hazlink",
+        seconds=settings.accounts.token_seconds,
+        clock=clock,
+    )
+    ending = Event()
+    exchanging = exchange_building.build(
+        exchange_building.Ground(
+            settings=settings,
+            clock=clock,
+            entropy=entropy,
+            executor=executor,
+            database=database,
+            keys=keys,
+            homes=homes,
+            prefix_store=store,
+            marks=marks,
+            prefixes=prefixes,
+            registry=registry,
+            templates=templates,
+            tokens=tokens,
+            sharing_secret=load_or_create(secrets / "sharing.key", entropy),
+            escrow_keys=escrow_keys,
+            takeovers=takeovers,
+            stopping=ending.is_set,
+        )
+    )
+
     # who may come in, how often, and what is counted
     accounts = Accounts(
         database=database,
@@ -127,7 +178,15 @@ def build(settings: Settings, clock: Clock) -> Node:
         secret_hash=SecretHash(load_or_create(secrets / "accounts.key", entropy)),
         randomness=entropy,
     )
-    authenticator = _authenticator(settings, clock, accounts, executor, entropy)
+    authenticator = _authenticator(
+        settings,
+        clock=clock,
+        accounts=accounts,
+        executor=executor,
+        entropy=entropy,
+        tokens=tokens,
+        fence=exchanging.sessions.fence,
+    )
     limiter = _limiter(settings, clock, redis, space)
     metrics = Metrics()
 
@@ -147,6 +206,8 @@ def build(settings: Settings, clock: Clock) -> Node:
             accounts=accounts,
             authenticator=authenticator,
             membership=membership,
+            exchanging=exchanging,
+            ending=ending,
             metrics=metrics,
             limiter=limiter,
             peers=peers,
@@ -168,6 +229,11 @@ def _mount(node: Node, ready: Ready, limiter: Limiter) -> None:
         Door(linkset_routes.router, linkset_routes.ACCESS),
         Door(hot_routes.router, hot_routes.ACCESS),
         Door(membership_router(), MEMBERSHIP_ACCESS),
+        Door(exchange_routes.make_router(), EXCHANGE_ACCESS),
+        Door(log_router(), LOG_ACCESS),
+        Door(content_router(), CONTENT_ACCESS),
+        Door(escrow_router(), ESCROW_ACCESS),
+        Door(queries_router(), QUERIES_ACCESS),
         Door(account_routes.router, account_routes.ACCESS),
         Door(node_routes.router, node_routes.access(metrics_for_anyone=settings.metrics.anyone)),
     )
@@ -188,6 +254,7 @@ def _mount(node: Node, ready: Ready, limiter: Limiter) -> None:
             clock=node.clock,
             new_id=lambda: str(UUID(bytes=node.entropy(16), version=4)),
             access_log=settings.logs.access,
+            larger=exchange_routes.LARGER,
         )
 
     def dispatcher(app: Application) -> hot_routes.HotRoutes:
@@ -210,20 +277,18 @@ def _mount(node: Node, ready: Ready, limiter: Limiter) -> None:
 
 def _authenticator(
     settings: Settings,
+    *,
     clock: Clock,
     accounts: Accounts,
     executor: ThreadPoolExecutor,
     entropy: Callable[[int], bytes],
+    tokens: Tokens,
+    fence: Callable[[Prefix], int | None],
 ) -> AccountAuthenticator:
     config = settings.accounts
     return AccountAuthenticator(
         accounts=accounts,
-        tokens=Tokens(
-            key=load_or_create(settings.data / "secrets" / "tokens.key", entropy),
-            audience="hazlink",
-            seconds=config.token_seconds,
-            clock=clock,
-        ),
+        tokens=tokens,
         throttle=Throttle(
             clock=clock,
             failures=config.failures_before_wait,
@@ -233,6 +298,7 @@ def _authenticator(
         executor=executor,
         recheck_seconds=config.recheck_seconds,
         randomness=entropy,
+        fence=fence,
     )
 
 

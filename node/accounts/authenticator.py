@@ -3,6 +3,9 @@
 Both paths end at the account's present state, looked up at most every `recheck_seconds`; a password that was just
 checked is remembered for a minute as a keyed hash, so that a Handle client, which sends it each time, pays
 Argon2id once.
+
+The token of another node stands for its prefix in the role `node`, for as long as its session is the newest one of
+that prefix: when another copy of that node opened one with a greater fencing number, the token is cut.
 """
 
 import asyncio
@@ -19,11 +22,12 @@ from urllib.parse import unquote
 from node.accounts.account import Account, AccountKind, normal_name
 from node.accounts.service import Accounts
 from node.accounts.throttle import Throttle
-from node.accounts.tokens import Tokens
+from node.accounts.tokens import Claims, Tokens
 from registry.access import Credentials
 from registry.clock import Clock
 from registry.errors import HazlinkError, UnauthenticatedError
-from registry.principal import ANONYMOUS, Principal
+from registry.identifier import Prefix
+from registry.principal import ANONYMOUS, Grant, Principal, Role
 from resolver.pool import in_pool
 
 __all__ = ["AccountAuthenticator", "Bounded"]
@@ -72,7 +76,21 @@ class AccountAuthenticator:
         executor: Executor,
         recheck_seconds: float,
         randomness: Callable[[int], bytes],
+        fence: Callable[[Prefix], int | None] | None = None,
     ) -> None:
+        """Take the parts.
+
+        Args:
+            accounts: who there is.
+            tokens: issues and verifies access tokens.
+            throttle: slows guessing down.
+            clock: the time.
+            executor: bounded pool for blocking calls.
+            recheck_seconds: how long a looked-up state is believed.
+            randomness: makes the key under which checked passwords are remembered.
+            fence: the fencing number of the newest session of another node, None when it has none; without it no
+                node's token is accepted.
+        """
         self._accounts = accounts
         self._tokens = tokens
         self._throttle = throttle
@@ -81,7 +99,9 @@ class AccountAuthenticator:
         self._recheck = recheck_seconds
         self._memory_key = randomness(32)
         self._states: Bounded[Account] = Bounded(4_096)
-        self._claims: Bounded[tuple[str, int]] = Bounded(4_096)
+        self._fence = fence
+        self._claims: Bounded[Claims] = Bounded(4_096)
+        self._fences: Bounded[int] = Bounded(4_096)
         self._logins: Bounded[tuple[str, int]] = Bounded(1_024)
         # Each Argon2id check takes tens of megabytes: few at once, whoever asks.
         self._slots = asyncio.Semaphore(_CHECKS_AT_ONCE)
@@ -154,13 +174,28 @@ class AccountAuthenticator:
         now = self._clock.monotonic()
         known = self._claims.get(token, now)
         if known is None:
-            claims = self._tokens.verify(token)
-            known = (claims.name, claims.version)
-            self._claims.put(token, known, now + claims.expires - self._clock.now())
-        account = await self._state(known[0])
-        if account is None or not account.enabled or account.version != known[1]:
+            known = self._tokens.verify(token)
+            self._claims.put(token, known, now + known.expires - self._clock.now())
+        if known.node:
+            return await self._node(known)
+        account = await self._state(known.name)
+        if account is None or not account.enabled or account.version != known.version:
             raise UnauthenticatedError("node.accounts.token_cut")
         return account.principal()
+
+    async def _node(self, claims: Claims) -> Principal:
+        now = self._clock.monotonic()
+        prefix = Prefix(claims.name)
+        newest = self._fences.get(prefix.key, now)
+        if newest is None or newest < claims.version:
+            looked_up = await in_pool(self._executor, self._fence, prefix) if self._fence else None
+            if looked_up is None:
+                raise UnauthenticatedError("node.accounts.token_cut")
+            newest = looked_up
+            self._fences.put(prefix.key, newest, now + self._recheck)
+        if newest != claims.version:
+            raise UnauthenticatedError("node.accounts.token_cut")
+        return Principal(name=f"node:{prefix.key}", grants=frozenset({Grant(prefix, Role.NODE)}))
 
     async def _state(self, name: str) -> Account | None:
         now = self._clock.monotonic()

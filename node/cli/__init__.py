@@ -9,7 +9,21 @@ from typing import Annotated
 
 import typer
 
-from node.cli import joining, looking, objects, people, running, setup
+from node.cli import (
+    backup,
+    escrow,
+    exchange,
+    joining,
+    keys,
+    log,
+    looking,
+    objects,
+    people,
+    query,
+    root,
+    running,
+    setup,
+)
 from node.cli.base import exit_code, option, taught
 from registry.errors import HazlinkError
 
@@ -45,11 +59,17 @@ def _root(
 ) -> None: ...
 
 
-for _module in (setup, running, joining, objects, looking):
+for _module in (setup, running, joining, objects, looking, backup):
     _module.register(app)
 app.add_typer(people.person, name="person")
 app.add_typer(people.system, name="system")
 app.add_typer(people.accounts, name="accounts")
+app.add_typer(root.root, name="root")
+app.add_typer(keys.keys, name="keys")
+app.add_typer(exchange.exchange, name="exchange")
+app.add_typer(log.log, name="log")
+app.add_typer(query.query, name="query")
+app.add_typer(escrow.escrow, name="escrow")
 
 
 def main() -> None:

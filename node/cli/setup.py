@@ -158,6 +158,8 @@ def _first(data: Path, prefix: str | None) -> dict[str, Any]:
         if prefix is None:
             return {}
         top = Prefix.parse(prefix, field="--prefix")
+        # the log first: its key stands in the very first statement
+        node.exchanging.logbook.open(top)
         node.prefixes.init_root(top, endpoints=node.endpoints(), who="cli:init")
         by = Principal(name="cli:init", grants=frozenset({Grant(top, Role.ADMIN)}))
         account, secret = node.accounts.add_system(by, handle_pair(top), [Role.ADMIN])

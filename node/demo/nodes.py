@@ -87,6 +87,17 @@ class DemoNode:
             raise StoryError("node.demo.command", words=" ".join(words), code=done.returncode, said=said)
         return orjson.loads(done.stdout) if done.stdout.strip() else None
 
+    def verdict(self, *words: str) -> Any:
+        """Run a command that needs no data folder; return its JSON, whatever its exit code."""
+        done = subprocess.run(  # noqa: S603 — our own program with fixed words
+            [sys.executable, "-m", "node", *words],
+            capture_output=True,
+            env=_environment(),
+            timeout=_COMMAND_SECONDS,
+            check=False,
+        )
+        return orjson.loads(done.stdout)
+
     def plain_command(self, *words: str) -> None:
         """Run a command that prints nothing to read.
 
@@ -146,6 +157,13 @@ class DemoNode:
             process.kill()
             process.wait()
             raise StoryError("node.demo.not_stopped", prefix=self.prefix) from None
+
+    def kill(self) -> None:
+        """End the process without a word: `kill -9`."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
 
     def get(self, path: str, *, auth: bool = False, **headers: str) -> httpx.Response:
         """Ask the HTTP door.

@@ -20,6 +20,7 @@ import grpc
 import orjson
 
 from node.demo.nodes import DemoNode, StoryError
+from node.demo.passing import Passing
 from node.demo.witness import verified
 from proto import resolver_pb2 as pb
 from proto import resolver_pb2_grpc
@@ -127,6 +128,7 @@ class Story:
         self._resolve()
         self._host()
         self._watch()
+        Passing(self.owner, self.park, self.top, self._reports, self._step).tell()
 
     def stop(self) -> None:
         """Stop every process."""
@@ -139,7 +141,12 @@ class Story:
     def _init(self, node: DemoNode) -> Any:
         first = ("--root", "--prefix", node.prefix) if node.tier == "top" else ()
         doors = ("--http", f"127.0.0.1:{node.port}", "--grpc", f"127.0.0.1:{node.port + 1}")
-        return node.command("init", *first, *doors, "--allow-loopback-peers")
+        made = node.command("init", *first, *doors, "--allow-loopback-peers")
+        # the docking table of objects goes up once a day; who watches the story should not have to wait for it
+        settings = node.folder / "hazlink.toml"
+        wanted = settings.read_text("utf-8").replace("# rhythms = []", 'rhythms = ["t9=real-time"]')
+        settings.write_text(wanted, "utf-8")
+        return made
 
     def _join(self, child: DemoNode, parent: DemoNode) -> None:
         letter = parent.command("invite", child.prefix)["invitation"]

@@ -15,6 +15,7 @@ from fastapi import FastAPI, Request, Response
 
 from federation.membership.access import ACCESS
 from federation.membership.client import HttpsSuperiors
+from federation.membership.forms import from_standing, to_standing
 from federation.membership.routes import MAX_REQUEST_BYTES, make_router
 from federation.membership.service import Membership
 from registry.delegation import Contact, HomeState, Purpose
@@ -31,6 +32,7 @@ from registry.errors import (
 from registry.identifier import Prefix
 from registry.prefixes.invitations import InvitationLetter
 from registry.prefixes.service import Prefixes
+from registry.trust.historical import read_history
 from registry.trust.statement import read
 from tests.support.prefixes import (
     DAY,
@@ -40,6 +42,7 @@ from tests.support.prefixes import (
     a_top,
     admin_of,
     invited,
+    joined,
     operator_of,
 )
 
@@ -290,6 +293,52 @@ async def test_a_joined_prefix_rotates_moves_and_renews(
     park.verified("88.107/OLD", park.chain("88.107"))
 
 
+async def test_a_key_revoked_above_is_refused_below_and_one_revoked_below_is_refused_above(
+    network: Network, top: TestNode, park: TestNode, plant: TestNode
+) -> None:
+    """What is said against keys, and all keys there ever were, cross the wire with the standing."""
+    await join(network, top, park, "88.107")
+    await join(network, top, plant, "88.108")
+    membership = network.membership(park)
+    beside, kid = plant.chain("88.108"), plant.homes.signer_for(P("88.108"))[0].kid
+    park.prefixes.revoking.judge()(beside, kid, None)
+    top.prefixes.revoke_key(operator_of("88"), P("88.108"), kid)
+    await membership.poll(P("88.107"))
+    with pytest.raises(UntrustedError) as refusal:
+        park.prefixes.revoking.judge()(beside, kid, None)
+    assert refusal.value.code == "registry.trust.key_revoked"
+
+    own, stolen = park.chain("88.107"), park.homes.signer_for(P("88.107"))[0].kid
+    top.prefixes.revoking.judge()(own, stolen, None)
+    await membership.renew(P("88.107"), compromised=True)
+    with pytest.raises(UntrustedError) as refusal:
+        top.prefixes.revoking.judge()(own, stolen, None)
+    assert refusal.value.code == "registry.trust.key_revoked"
+    history = park.prefixes.revoking.history(P("88.107"))
+    assert history is not None
+    keys = {key.kid: key.revoked for key in read_history(history).keys}
+    assert keys == {stolen: park.clock.now(), park.homes.signer_for(P("88.107"))[0].kid: None}
+
+
+def test_a_superior_of_an_older_version_sends_no_lists(top: TestNode, park: TestNode) -> None:
+    joined(top, park, "88.107")
+    top.prefixes.upkeep()
+    form = from_standing(top.prefixes.delegated(P("88.107")))
+    assert to_standing(form).revocations == tuple(form["revocations"]) != ()
+    del form["revocations"], form["histories"]
+    assert (to_standing(form).revocations, to_standing(form).histories) == ((), ())
+
+
+@pytest.mark.parametrize(
+    "lists", ["x", [1], ["x" * 262_145], ["x"] * 17], ids=["text", "number", "large", "many"]
+)
+def test_lists_that_are_none_or_too_many_are_refused(top: TestNode, park: TestNode, lists: Any) -> None:
+    joined(top, park, "88.107")
+    form = from_standing(top.prefixes.delegated(P("88.107")))
+    with pytest.raises(MalformedError):
+        to_standing({**form, "revocations": lists})
+
+
 async def test_only_the_prefixs_own_administrator_changes_it(
     network: Network, top: TestNode, park: TestNode
 ) -> None:
@@ -456,7 +505,7 @@ async def test_every_route_is_declared(network: Network, top: TestNode) -> None:
         (httpx.Response(404, json={"type": "urn:hazlink:problem:not-found", "detail": "x"}), NotFoundError),
         (httpx.Response(418, json={"detail": "teapot"}), ForbiddenError),
         (httpx.Response(503, json={"type": "urn:hazlink:problem:nonsense"}), UnavailableError),
-        (httpx.Response(200, content=b"[" + b"1," * 600_000 + b"1]"), MalformedError),
+        (httpx.Response(200, content=b"[" + b"1," * 2_200_000 + b"1]"), MalformedError),
         (httpx.Response(200, json={"nonce": "n" * 200}), MalformedError),
         (
             httpx.Response(200, headers={"content-encoding": "gzip"}, stream=httpx.ByteStream(b"\x1f\x8b")),

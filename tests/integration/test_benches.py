@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.bench import (
+    exchange,
+    proofs,
     register_bulk,
     resolve_grpc,
     resolve_http,
@@ -28,6 +30,8 @@ _SMALL = ["--rounds", "1", "--seconds", "0.3", "--concurrency", "4"]
         (startup_memory.run, ["--records", "2000"], 2),
         (register_bulk.run, ["--records", "300"], 1),
         (storage_size.run, ["--records", "400"], 2),
+        (exchange.run, ["--records", "300"], 2),
+        (proofs.run, ["--records", "2048", "--proofs", "300"], 1),
     ],
     ids=[
         "resolve-grpc",
@@ -36,6 +40,8 @@ _SMALL = ["--rounds", "1", "--seconds", "0.3", "--concurrency", "4"]
         "startup-memory",
         "register-bulk",
         "storage-size",
+        "exchange",
+        "proofs",
     ],
 )
 def test_a_benchmark_measures_and_reports(

@@ -5,10 +5,11 @@ import pytest
 
 from node.accounts.authenticator import AccountAuthenticator, Bounded
 from node.accounts.throttle import Throttle
-from node.accounts.tokens import Tokens
+from node.accounts.tokens import NodeTokens, Tokens
 from registry.access import Credentials
 from registry.errors import RateLimitError, UnauthenticatedError
-from registry.principal import ANONYMOUS, Role
+from registry.identifier import Prefix
+from registry.principal import ANONYMOUS, Grant, Operation, Role
 from tests.support.node import PARK, TestClock, an_admin, basic, counted_bytes, some_accounts
 
 CHIEF = an_admin(PARK)
@@ -22,15 +23,21 @@ class House:
         self.executor = ThreadPoolExecutor(2)
         _, self.secret = self.accounts.add_system(CHIEF, PAIR, [Role.ADMIN])
         self.accounts.add_person(CHIEF, "zhang.san@88.107", "a long secret", [Role.EDITOR])
+        self.tokens = Tokens(key=b"k" * 32, audience="hazlink", seconds=900, clock=self.clock)
+        self.fences = {}
         self.authenticator = AccountAuthenticator(
             accounts=self.accounts,
-            tokens=Tokens(key=b"k" * 32, audience="hazlink", seconds=900, clock=self.clock),
+            tokens=self.tokens,
             throttle=Throttle(clock=self.clock, failures=3, longest_wait_seconds=60),
             clock=self.clock,
             executor=self.executor,
             recheck_seconds=2.0,
             randomness=counted_bytes(),
+            fence=lambda prefix: self.fences.get(prefix.key),
         )
+
+    def node_bearer(self, prefix, fence):
+        return "Bearer " + NodeTokens(self.tokens).issue(Prefix(prefix), fence)[0]
 
     async def shown(self, authorization, *, secure=True):
         return await self.authenticator.authenticate(Credentials(authorization, secure, "192.0.2.1"))
@@ -126,6 +133,37 @@ async def test_malformed_names_count_as_failures_of_their_address(house):
             await house.authenticator.login("no name", "x", "192.0.2.1")
     with pytest.raises(RateLimitError):
         await house.authenticator.login("no name", "x", "192.0.2.1")
+
+
+async def test_another_node_is_its_prefix_in_the_role_of_a_node(house):
+    house.fences["88.107.1001"] = 2
+    principal = await house.shown(house.node_bearer("88.107.1001", 2))
+    assert principal.name == "node:88.107.1001"
+    assert principal.grants == {Grant(Prefix("88.107.1001"), Role.NODE)}
+    assert not principal.may(Operation.RECORD_READ)
+
+
+async def test_a_nodes_token_is_cut_when_another_copy_opened_a_session_with_a_greater_fence(house):
+    house.fences["88.107.1001"] = 2
+    older = house.node_bearer("88.107.1001", 2)
+    await house.shown(older)
+    house.fences["88.107.1001"] = 3
+    newer = house.node_bearer("88.107.1001", 3)
+    await house.shown(newer)
+    with pytest.raises(UnauthenticatedError, match="changed or disabled"):
+        await house.shown(older)
+    house.clock.time += 2.1
+    with pytest.raises(UnauthenticatedError):
+        await house.shown(older)
+    await house.shown(newer)
+
+
+async def test_a_node_without_a_session_and_a_house_without_sessions_accept_no_nodes_token(house):
+    with pytest.raises(UnauthenticatedError):
+        await house.shown(house.node_bearer("88.107.1009", 1))
+    house.authenticator._fence = None
+    with pytest.raises(UnauthenticatedError):
+        await house.shown(house.node_bearer("88.107.1001", 1))
 
 
 def test_the_small_memory_forgets_what_expired_and_what_is_oldest():

@@ -4,8 +4,9 @@ import json
 import jwt
 import pytest
 
-from node.accounts.tokens import Tokens
+from node.accounts.tokens import NODE_SECONDS, NodeTokens, Tokens
 from registry.errors import UnauthenticatedError
+from registry.identifier import Prefix
 from tests.support.node import NOW, TestClock
 
 KEY = b"k" * 32
@@ -66,3 +67,17 @@ def unsigned() -> str:
 def test_whatever_is_not_exactly_ours_is_refused(token):
     with pytest.raises(UnauthenticatedError):
         some_tokens().verify(token)
+
+
+def test_another_nodes_token_is_of_another_type_and_lives_shorter():
+    clock = TestClock()
+    tokens = some_tokens(clock)
+    token, seconds = NodeTokens(tokens).issue(Prefix("88.107"), 3)
+    claims = tokens.verify(token)
+    assert claims.node
+    assert (claims.name, claims.version, seconds) == ("88.107", 3, NODE_SECONDS)
+    assert jwt.get_unverified_header(token)["typ"] == "hz-node+jwt"
+    assert not tokens.verify(tokens.issue("a@88", 1)).node
+    clock.time += NODE_SECONDS
+    with pytest.raises(UnauthenticatedError, match="expired"):
+        tokens.verify(token)
