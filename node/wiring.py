@@ -21,6 +21,7 @@ from federation.escrow.routes import make_router as escrow_router
 from federation.escrow.takeover import Takeovers
 from federation.exchange import routes as exchange_routes
 from federation.exchange.access import ACCESS as EXCHANGE_ACCESS
+from federation.exchange.rotating import SignedLanes
 from federation.log.access import ACCESS as LOG_ACCESS
 from federation.log.routes import make_router as log_router
 from federation.membership.access import ACCESS as MEMBERSHIP_ACCESS
@@ -139,6 +140,7 @@ def build(settings: Settings, clock: Clock) -> Node:
         superiors=HttpsSuperiors(connect=guarded_client(peers)),
         clock=clock,
         executor=executor,
+        lanes=SignedLanes(database),
     )
 
     tokens = Tokens(

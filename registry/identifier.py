@@ -97,7 +97,7 @@ class Prefix:
     @property
     def handle(self) -> "Identifier":
         """The prefix's own record, `0.NA/<prefix>`."""
-        return Identifier(text=f"{_NA}/{self.key}", prefix=Prefix(_NA), suffix=self.key)
+        return _handle(self.key)
 
     def contains(self, other: "Prefix") -> bool:
         """Say whether `other` is this prefix or one below it, compared label by label."""
@@ -173,6 +173,11 @@ class Identifier:
 
     def __str__(self) -> str:
         return self.text
+
+
+@lru_cache(maxsize=4096)
+def _handle(key: str) -> Identifier:
+    return Identifier(text=f"{_NA}/{key}", prefix=Prefix(_NA), suffix=key)
 
 
 @lru_cache(maxsize=4096)

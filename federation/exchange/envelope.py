@@ -229,9 +229,8 @@ def seal(
         UnavailableError: the key does not answer.
     """
     payload, beside = _compose(draft, position, chain, jti, iat)
-    token = jws.sign(signer, ENVELOPE_TYPE, payload)
     try:
-        made = read(parse(token.encode()))
+        made = read(jws.signed(signer, ENVELOPE_TYPE, payload, max_bytes=MAX_ENVELOPE_BYTES))
     except (MalformedError, UntrustedError) as error:
         raise as_kind(error, InvalidValueError) from error
     if beside is None:

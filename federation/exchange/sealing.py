@@ -19,18 +19,14 @@ from federation.exchange import envelope as wire
 from federation.exchange.envelope import Draft, Envelope, Position
 from federation.exchange.epoch import first_position
 from federation.exchange.outbox import to_draft, to_waiting
+from federation.exchange.rotating import KeyInUse
 from federation.exchange.storage.received import ReceivedUnit
 from federation.exchange.storage.sending import LaneName, LaneState, Outgoing, SendingUnit, Waiting
 from federation.log.leaf import Leaf
 from federation.log.storage import LogUnit
 from federation.marks.content import lane_name
 from registry.clock import Clock
-from registry.errors import (
-    ForbiddenError,
-    HazlinkError,
-    NotResponsibleError,
-    UnavailableError,
-)
+from registry.errors import ForbiddenError, HazlinkError, NotResponsibleError, UnavailableError
 from registry.identifier import Prefix
 from registry.storage.engine import Database
 from registry.trust.chain import chain_sha256
@@ -176,6 +172,7 @@ class Sealer:
         clock: Clock,
         entropy: Callable[[int], bytes],
         sources: Iterable[Source] = (),
+        key_in_use: KeyInUse | None = None,
     ) -> None:
         """Take the parts.
 
@@ -187,7 +184,9 @@ class Sealer:
             clock: the time.
             entropy: source of random bytes.
             sources: what makes drafts of its own, in the order asked.
+            key_in_use: says with which key a prefix may sign now; None: with the one `speakers` has.
         """
+        self._key_in_use = key_in_use
         self._database = database
         self._speakers = speakers
         self._marks = marks
@@ -216,7 +215,7 @@ class Sealer:
         with self._database.write() as connection:
             unit = SendingUnit(connection)
             self._may_sign(connection)
-            drafts = self._stored(unit, stream, limit)
+            drafts = self._stored(connection, unit, stream, limit)
             drafts += self._collected(connection, unit, sources, limit - len(drafts), int(now))
             return self._seal(connection, unit, drafts, now) if drafts else 0
 
@@ -224,9 +223,9 @@ class Sealer:
         with self._database.read() as connection:
             return SendingUnit(connection).has_pending(stream)
 
-    def _stored(self, unit: SendingUnit, stream: str, limit: int) -> list[Waiting]:
+    def _stored(self, connection: Any, unit: SendingUnit, stream: str, limit: int) -> list[Waiting]:
         """Return stored drafts of the lanes that can be sealed on now, each lane its fair part."""
-        lanes = [lane for lane in unit.pending_lanes(stream) if self._ready(lane.iss)]
+        lanes = [lane for lane in unit.pending_lanes(stream) if self._ready(connection, lane.iss)]
         found: list[Waiting] = []
         for place, lane in enumerate(lanes):
             share = (limit - len(found)) // (len(lanes) - place)
@@ -253,17 +252,19 @@ class Sealer:
                     unit.set_aside(_described(draft, at), error.code, at)
         return found
 
-    def _ready(self, prefix: Prefix) -> bool:
+    def _ready(self, connection: Any, prefix: Prefix) -> bool:
         try:
-            _, home = self._speakers.signer_for(prefix)
+            signer, home = self._speakers.signer_for(prefix)
         except (NotResponsibleError, ForbiddenError, UnavailableError):
             return False
-        return home == prefix and bool(self._speakers.chain(prefix))
+        if home != prefix or not self._speakers.chain(prefix):
+            return False
+        return self._key_in_use is None or self._key_in_use(connection, prefix) == signer.kid
 
     def _seal(self, connection: Any, unit: SendingUnit, drafts: Sequence[Waiting], now: float) -> int:
         by_lane: dict[LaneName, list[Waiting]] = {}
         later: list[Waiting] = []
-        ready = {prefix: self._ready(prefix) for prefix in {draft.lane.iss for draft in drafts}}
+        ready = {prefix: self._ready(connection, prefix) for prefix in {draft.lane.iss for draft in drafts}}
         for draft in drafts:
             if ready[draft.lane.iss]:
                 by_lane.setdefault(draft.lane, []).append(draft)

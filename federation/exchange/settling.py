@@ -10,10 +10,9 @@ Rules (facts on federation, (b) "Receipt"):
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
-from typing import Protocol
 
 from federation.exchange import receipt as wire
+from federation.exchange.answers import ReceiverKeys, leaf_of, read_answer
 from federation.exchange.lane import Answer, Final, Lane, Result, Send
 from federation.exchange.receipt import Line, Receipt
 from federation.exchange.sealing import MaySign
@@ -25,8 +24,6 @@ from federation.exchange.storage.sending import (
     Outgoing,
     SendingUnit,
 )
-from federation.log.leaf import Leaf
-from federation.log.merkle import leaf_hash
 from federation.log.storage import LogUnit
 from registry.clock import Clock
 from registry.errors import HTTP_STATUS, HazlinkError, UnavailableError, UntrustedError
@@ -42,21 +39,6 @@ _CHANGED = "receipt_changed"
 #: Status of a line whose receipt does not hold: the receiver's door is at fault.
 _BAD_GATEWAY = 502
 _OK = 200
-
-
-class ReceiverKeys(Protocol):
-    """The keys receivers sign with; `federation.exchange.reaching.Reaching` is one.
-
-    Concurrency: any number of threads. Errors: as said.
-    """
-
-    def key(self, iss: Prefix, aud: Prefix, kid: str, at: float) -> PublicKey:
-        """Return the key with which `aud` signed something for `iss` at the time `at`.
-
-        Raises:
-            UntrustedError: no chain known here vouches for it.
-        """
-        ...
 
 
 class Settlement:
@@ -150,7 +132,7 @@ class Settlement:
         lane, epoch = rows[0].lane, rows[0].epoch
         with self._database.write() as connection:
             self._may_sign(connection)
-            leaves = [_leaf(lane, one.receipt, "ack") for one in finals]
+            leaves = [leaf_of(lane, one.receipt, "ack") for one in finals]
             first = LogUnit(connection).append(leaves)
             acks = _acknowledgements(finals, first)
             SendingUnit(connection).acknowledge(lane, epoch, acks, int(self._clock.now()))
@@ -234,7 +216,7 @@ class Settlement:
                 elif row.epoch == state.epoch and row.seq == state.acked_seq + len(fresh) + 1:
                     fresh.append(Final(row.seq, receipt, again=False))
             if fresh:
-                first = LogUnit(connection).append([_leaf(lane, one.receipt, "ack") for one in fresh])
+                first = LogUnit(connection).append([leaf_of(lane, one.receipt, "ack") for one in fresh])
                 unit.acknowledge(lane, state.epoch, _acknowledgements(fresh, first), now)
             unit.put_lane(_moved(state, fresh, failure, halted, now), new=False)
 
@@ -272,7 +254,7 @@ class Settlement:
             if any(_changed(by_seq[final.seq], final) for final in result.finals):
                 failure = _CHANGED
             if fresh:
-                leaves = [_leaf(name, final.receipt, "ack") for final in fresh]
+                leaves = [leaf_of(name, final.receipt, "ack") for final in fresh]
                 first = LogUnit(connection).append(leaves)
                 unit.acknowledge(name, state.epoch, _acknowledgements(fresh, first), now)
             unit.put_lane(_moved(state, fresh, failure, lane.halted, now), new=False)
@@ -309,51 +291,6 @@ def _addressed(row: Outgoing | None, peer: Prefix) -> Outgoing:
     if row is None or row.lane.aud != peer:
         raise UntrustedError("federation.exchange_sending.other_envelope", field="receipt", value=peer.key)
     return row
-
-
-def read_answer(row: Outgoing, token: str, keys: ReceiverKeys) -> Receipt:
-    """Read a receipt and hold it against the envelope it answers.
-
-    Raises:
-        MalformedError, LimitError: it cannot be read.
-        UntrustedError: nobody who may signed it, it is about something else, or the leaf it names is not its own.
-    """
-    receipt = wire.read(token)
-    lane = row.lane
-    shown = (receipt.env, receipt.aud, receipt.stream, receipt.epoch, receipt.seq)
-    if shown != (b64u(row.env), lane.iss, lane.stream, row.epoch, row.seq):
-        raise UntrustedError("federation.exchange_sending.other_envelope", field="receipt", value=receipt.env)
-    # who was not meant says so in his own name
-    if receipt.iss != lane.aud and receipt.outcome != "misdirected":
-        raise UntrustedError(
-            "federation.exchange.other_iss", field="iss", value=receipt.iss.key, right=lane.aud.key
-        )
-    wire.verify(receipt, keys.key(lane.iss, receipt.iss, receipt.kid, receipt.received_at))
-    if receipt.leaf is not None and receipt.leaf != b64u(leaf_hash(_leaf(lane, receipt, "in"))):
-        raise UntrustedError("federation.exchange_sending.other_leaf", field="leaf", value=receipt.leaf)
-    return receipt
-
-
-def _leaf(lane: LaneName, receipt: Receipt, kind: str) -> bytes:
-    """Return a leaf about an envelope and its receipt: `in` is the receiver's, `ack` ours."""
-    return Leaf(
-        kind=kind,
-        env=receipt.env,
-        iss=_handle(lane.iss),
-        aud=_handle(lane.aud),
-        stream=lane.stream,
-        epoch=receipt.epoch,
-        seq=receipt.seq,
-        at=receipt.received_at,
-        outcome=receipt.outcome,
-        code=receipt.code,
-        rcpt=receipt.sha256 if kind == "ack" else None,
-    ).encode()
-
-
-@lru_cache(maxsize=4096)
-def _handle(prefix: Prefix) -> str:
-    return prefix.handle.text
 
 
 def _acknowledgements(finals: Sequence[Final], first: int) -> list[Acknowledgement]:

@@ -41,6 +41,7 @@ from federation.exchange.receiver import Receiver
 from federation.exchange.recovery import Recovery, healed_only
 from federation.exchange.relay import Relaying
 from federation.exchange.relayed import relay_handlers
+from federation.exchange.rotating import key_in_use
 from federation.exchange.routes import Exchange
 from federation.exchange.sealing import Sealer, Source, fenced
 from federation.exchange.sender import Sender
@@ -252,6 +253,7 @@ def build(ground: Ground) -> Exchanging:
             *sources(homes=homes, datasets=datasets, policy=policy, clock=clock, templates=ground.templates),
             *_escrow(ground),
         ),
+        key_in_use=key_in_use,
     )
     settlement = Settlement(database=database, keys=reaching, may_sign=may_sign, clock=clock)
     connect = partial(guarded_client, settings.peers)

@@ -35,6 +35,7 @@ __all__ = [
     "parse_general",
     "sign",
     "sign_general",
+    "signed",
     "signing_input",
     "verify",
 ]
@@ -43,6 +44,7 @@ MAX_TOKEN_BYTES = 262_144
 _MAX_HEADER_CHARACTERS = 512
 _KID_BYTES = 32
 _SEGMENTS = 3
+_SIGNATURE_CHARACTERS = 86
 _HEADER = ("alg", "kid", "typ")
 _MAX_SIGNATURES = 64
 
@@ -108,6 +110,31 @@ def sign(signer: Signer, typ: str, payload: bytes) -> str:
     return f"{data.decode()}.{b64u(signer.sign(data))}"
 
 
+def signed(signer: Signer, typ: str, payload: bytes, *, max_bytes: int = MAX_TOKEN_BYTES) -> Parsed:
+    """Sign `payload`, and return what `parse` makes of the token: what was just spelled is not taken apart again.
+
+    Raises:
+        LimitError: the token is longer than `max_bytes`.
+        MalformedError: the signer's header or its signature is none that `parse` would take.
+    """
+    segment = _header_segment(signer.alg, signer.kid, typ)
+    data = segment + b"." + b64u(payload).encode()
+    if len(data) + 1 + _SIGNATURE_CHARACTERS > max_bytes:
+        raise LimitError(
+            "registry.trust.jws_size", length=len(data) + 1 + _SIGNATURE_CHARACTERS, limit=max_bytes
+        )
+    signature = _full(signer.sign(data))
+    header = _known_header(segment.decode())
+    return Parsed(
+        header=header,
+        payload=payload,
+        signing_input=data,
+        signature=signature,
+        kid=header["kid"],
+        alg=header["alg"],
+    )
+
+
 def parse(token: str, *, typ: str, max_bytes: int = MAX_TOKEN_BYTES) -> Parsed:
     """Read a compact token without believing it.
 
@@ -123,14 +150,7 @@ def parse(token: str, *, typ: str, max_bytes: int = MAX_TOKEN_BYTES) -> Parsed:
     header = _known_header(segments[0])
     if header["typ"] != typ:
         raise MalformedError("registry.trust.jws_typ", field="typ", value=header["typ"][:64], right=typ)
-    signature = _decode(segments[2], "signature")
-    if len(signature) != SIGNATURE_BYTES:
-        raise MalformedError(
-            "registry.trust.jws_signature_length",
-            field="signature",
-            length=len(signature),
-            right=SIGNATURE_BYTES,
-        )
+    signature = _full(_decode(segments[2], "signature"))
     return Parsed(
         header=header,
         payload=_decode(segments[1], "payload"),
@@ -194,6 +214,18 @@ def _members(content: object, *names: str) -> tuple[object, ...]:
     if not isinstance(content, dict) or set(content) != set(names):
         raise MalformedError("registry.trust.jws_general", field="/".join(names))
     return tuple(content[name] for name in names)
+
+
+def _full(signature: bytes) -> bytes:
+    """Return a signature of the one length there is."""
+    if len(signature) != SIGNATURE_BYTES:
+        raise MalformedError(
+            "registry.trust.jws_signature_length",
+            field="signature",
+            length=len(signature),
+            right=SIGNATURE_BYTES,
+        )
+    return signature
 
 
 def _decode(segment: str, field: str) -> bytes:

@@ -9,6 +9,8 @@ import math
 import re
 from typing import Any, NoReturn
 
+import orjson
+
 from registry.errors import MalformedError
 
 __all__ = ["MAX_DEPTH", "MAX_INTEGER", "loads"]
@@ -38,6 +40,9 @@ def loads(data: bytes, *, max_depth: int = MAX_DEPTH) -> Any:
     except UnicodeDecodeError as error:
         raise MalformedError("registry.trust.json_utf8", position=error.start) from None
     _check_depth(data, max_depth)
+    plain = _as_written(data)
+    if plain is not _OTHER:
+        return plain
     try:
         content = _DECODER.decode(text)
     except json.JSONDecodeError as error:
@@ -45,6 +50,20 @@ def loads(data: bytes, *, max_depth: int = MAX_DEPTH) -> Any:
     if "\\u" in text:
         _check_surrogates(content)
     return content
+
+
+def _as_written(data: bytes) -> Any:
+    """Return the content of a document that is spelled the one way a plain writer spells it; `_OTHER` for any else.
+
+    Nearly every token is, and is read here several times faster. What was written again from the content is the same,
+    byte by byte: so nothing in it was passed over, no member stood twice, and no number came out as another; and the
+    writer has no word for NaN, Infinity, lone surrogates and integers beyond 2^53 - 1.
+    """
+    try:
+        content = orjson.loads(data)
+        return content if orjson.dumps(content, option=orjson.OPT_STRICT_INTEGER) == data else _OTHER
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+        return _OTHER
 
 
 def _check_depth(data: bytes, max_depth: int) -> None:
@@ -105,6 +124,7 @@ def _check_surrogates(content: Any) -> None:
                 raise MalformedError("registry.trust.json_surrogate") from None
 
 
+_OTHER = object()
 _DECODER = json.JSONDecoder(
     object_pairs_hook=_members, parse_int=_integer, parse_float=_number, parse_constant=_constant
 )

@@ -472,12 +472,14 @@ async def a_pair(
     chance: Callable[[], float] = lambda: 1.0,
     databases: tuple[Database, Database] | None = None,
     clock: Clock | None = None,
+    clocks: tuple[float, float] | None = None,
     **other: Any,
 ) -> AsyncIterator[Pair]:
     clock = clock or SteadyClock()
     below, above = databases or (a_database(folder / "works"), a_database(folder / "park"))
-    works = a_side(below, folder / "works", WORKS, clock, superior=PARK, config=config)
-    park = a_side(above, folder / "park", PARK, clock, config=config, **other)
+    times = (SteadyClock(clocks[0]), SteadyClock(clocks[1])) if clocks else (clock, clock)
+    works = a_side(below, folder / "works", WORKS, times[0], superior=PARK, config=config)
+    park = a_side(above, folder / "park", PARK, times[1], config=config, **other)
     park.homes.delegated[WORKS.key] = TREE.tokens_of(WORKS.key)
     link = Link(park.app, chance)
     connect(works, link)

@@ -7,6 +7,7 @@ import mmap
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,6 +17,8 @@ from registry.clock import SystemClock
 from tests.support.processes import ROOT, Served, environment, until
 
 __all__ = ["ClockFile", "MovableClock", "MovableServed"]
+
+_MACHINE = time.time
 
 
 class ClockFile:
@@ -45,7 +48,7 @@ class MovableClock(SystemClock):
         self._file = file
 
     def now(self) -> float:
-        return super().now() + self._file.ahead
+        return _MACHINE() + self._file.ahead
 
     def monotonic(self) -> float:
         return super().monotonic() + self._file.ahead
@@ -91,7 +94,10 @@ def _serve(data: Path, clock: Path) -> None:
         sys.stdout.buffer.write(orjson.dumps({"http": ready.http, "grpc": ready.grpc}) + b"\n")
         sys.stdout.buffer.flush()
 
-    serve(load(data), clock=MovableClock(ClockFile(clock)), given={}, on_ready=tell)
+    movable = MovableClock(ClockFile(clock))
+    # the date of each HTTP answer, which is not ours to make, goes by it too: peers read it
+    time.time = movable.now
+    serve(load(data), clock=movable, given={}, on_ready=tell)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,9 @@ ADMIN = frozenset({"admin"})
 OTHERS = frozenset({"admin elsewhere", "admin above"})
 ABOVE = frozenset({"admin above"})
 
+#: Another node, which proved itself by its chain.
+PEERS = frozenset({NODE})
+
 OWN = "88.107.1001"
 RECORD = f"{OWN}/PUMP-1"
 
@@ -63,6 +66,7 @@ class Call:
 _VALUE = [{"index": 1, "type": "URL", "data": {"format": "string", "value": "https://plant.example/{n}"}}]
 _SYSTEM = {"name": "new-{n}@88.107.1001", "kind": "system", "roles": ["reader"]}
 _BATCH = resolver_pb2.BatchResolveRequest(identifiers=[RECORD]).SerializeToString()
+_LINES, _OCTETS, _JOSE = "application/x-ndjson", "application/octet-stream", "application/jose"
 _LOGIN = {"username": "spare@88.107.1001", "password": "wrong"}
 
 HTTP: tuple[Ask, ...] = (
@@ -139,6 +143,50 @@ HTTP: tuple[Ask, ...] = (
     Ask("GET /federation/v1/join/{ticket}", ALL, "/federation/v1/join/unknown"),
     Ask("POST /federation/v1/renew", ALL, "/federation/v1/renew", json={}),
     Ask("GET /federation/v1/delegations/{prefix}", ALL, f"/federation/v1/delegations/{OWN}"),
+    Ask("POST /exchange/session", ALL, "/exchange/session", json={}, note="showing nothing"),
+    Ask("POST /exchange/receipts", PEERS, "/exchange/receipts", content=b"x", kind=_LINES),
+    Ask("POST /exchange/heads", PEERS, "/exchange/heads", content=b"", kind=_LINES),
+    Ask("POST /exchange/epochs", PEERS, "/exchange/epochs", json={}),
+    Ask("POST /exchange/proofs", PEERS, "/exchange/proofs", json={"envs": []}),
+    Ask("PUT /exchange/bodies/{sha256}", PEERS, f"/exchange/bodies/{'A' * 43}", content=b"x", kind=_OCTETS),
+    Ask("GET /exchange/bodies/{sha256}", PEERS, f"/exchange/bodies/{'A' * 43}"),
+    Ask("POST /exchange/{stream}", PEERS, "/exchange/register", content=b"x", kind=_LINES),
+    Ask("GET /exchange/{stream}", PEERS, "/exchange/control?after=0/0&wait=0"),
+    Ask("GET /exchange/{stream}/sent", PEERS, "/exchange/register/sent?epoch=1&after=0"),
+    Ask("POST /exchange/{stream}/{epoch}/{seq}", PEERS, "/exchange/register/1/1", content=b"x", kind=_JOSE),
+    Ask("GET /log/checkpoint", ALL, "/log/checkpoint"),
+    Ask("GET /log/tile/{level}/{path:path}", ALL, "/log/tile/0/000.p/1"),
+    Ask(
+        "GET /log/tile/entries/{path:path}", frozenset(), "/log/tile/entries/000.p/1", note="of the top's log"
+    ),
+    Ask("POST /log/cosignatures", KNOWN, "/log/cosignatures", content=b"x", kind=_OCTETS),
+    Ask("GET /proof/{env}", ALL, f"/proof/{'A' * 43}"),
+    Ask("POST /witness/add-checkpoint", ALL, "/witness/add-checkpoint", content=b"x", kind=_OCTETS),
+    Ask("GET /witness/{digest}/checkpoint", ALL, f"/witness/{'0' * 64}/checkpoint"),
+    Ask(
+        "POST /witness/{digest}/entries",
+        KNOWN,
+        f"/witness/{'0' * 64}/entries?from=0",
+        content=b"",
+        kind=_OCTETS,
+    ),
+    Ask("GET /witness/{digest}/entries", KNOWN, f"/witness/{'0' * 64}/entries?from=0"),
+    Ask("GET /exchange-entries", READERS, f"/exchange-entries?prefix={OWN}"),
+    Ask("GET /exchange-entries/{dataset}", READERS, f"/exchange-entries/t9?prefix={OWN}"),
+    Ask("GET /exchange-entries/{dataset}", ABOVE, "/exchange-entries/t9?prefix=88.107", note="of the park"),
+    Ask("GET /exchange-entries/{dataset}/own", READERS, f"/exchange-entries/t5/own?prefix={OWN}"),
+    Ask("PUT /exchange-entries/{dataset}/own", WRITERS, f"/exchange-entries/t5/own?prefix={OWN}", json={}),
+    Ask("DELETE /exchange-entries/{dataset}/own", WRITERS, f"/exchange-entries/t5/own?prefix={OWN}&key=x"),
+    Ask("GET /queries", AUDITORS, f"/queries?prefix={OWN}"),
+    Ask("POST /queries", AUDITORS, "/queries", json={"asker": OWN, "targets": [OWN], "purpose": "a test"}),
+    Ask("GET /queries/received", READERS, f"/queries/received?prefix={OWN}"),
+    Ask("GET /queries/{query}", AUDITORS | OTHERS, "/queries/none", note="nobody's"),
+    Ask("GET /escrow/held", DELEGATORS, f"/escrow/held?prefix={OWN}"),
+    Ask("GET /escrow/made", AUDITORS, f"/escrow/made?prefix={OWN}"),
+    Ask("GET /escrow/takeovers", AUDITORS, f"/escrow/takeovers?prefix={OWN}"),
+    Ask("POST /escrow/{prefix}/check", DELEGATORS, f"/escrow/{OWN}.9/check"),
+    Ask("POST /escrow/{prefix}/takeover", DELEGATORS, f"/escrow/{OWN}.9/takeover", json={"reason": "gone"}),
+    Ask("DELETE /escrow/{prefix}/takeover", DELEGATORS, f"/escrow/{OWN}.9/takeover"),
     Ask("POST /auth/token", ALL, "/auth/token", json=_LOGIN),
     Ask("GET /auth/me", KNOWN, "/auth/me"),
     Ask("POST /auth/password", KNOWN, "/auth/password", json={"old": "x", "new": "y"}),
@@ -227,5 +275,5 @@ RPCS: tuple[Call, ...] = (
     Call(_REFLECTION, ALL, reflection_pb2.ServerReflectionRequest(list_services="")),
 )
 
-#: Another node has no rights of its own here: what it may read is public, or open to the federation.
-assert not any(NODE in row.who for row in (*HTTP, *RPCS) if row.who not in (ALL, KNOWN))
+#: Another node has no rights of its own here: what it may read is public, or open to the federation; and it exchanges.
+assert not any(NODE in row.who for row in (*HTTP, *RPCS) if row.who not in (ALL, KNOWN, PEERS))

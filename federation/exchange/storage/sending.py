@@ -3,24 +3,23 @@
 Lock order in a transaction: the row `fence`, the rows of lanes (sorted), the counter `pending`, the counter `log`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     Connection,
     LargeBinary,
     String,
     bindparam,
     cast,
-    column,
     delete,
     func,
     insert,
     select,
     tuple_,
     update,
-    values,
 )
 from sqlalchemy.exc import IntegrityError
 
@@ -273,7 +272,8 @@ class SendingUnit:
         place = {"p_iss": lane.iss.key, "p_aud": lane.aud.key, "p_stream": lane.stream, "p_epoch": epoch}
         fixed = {"p_at": at, **place}
         if self._connection.dialect.name == "postgresql":
-            _acknowledge_at_once(self._connection, rows, fixed)
+            columns = {name: [row[name] for row in rows] for name in rows[0]}
+            self._connection.execute(_ACKNOWLEDGE_AT_ONCE, columns | fixed)
         else:
             self._connection.execute(_ACKNOWLEDGE, [row | fixed for row in rows])
 
@@ -345,41 +345,39 @@ _ACKNOWLEDGE = (
 )
 
 
-def _acknowledge_at_once(
-    connection: Connection, rows: Sequence[Mapping[str, Any]], fixed: Mapping[str, Any]
-) -> None:
-    """Say it all in one statement: PostgreSQL would else be asked once for each row."""
-    names = ("v_seq", "v_receipt", "v_outcome", "v_code", "v_leaf", "v_ack")
-    given = values(
-        column("v_seq", BigInteger),
-        column("v_receipt", LargeBinary),
-        column("v_outcome", String),
-        column("v_code", String),
-        column("v_leaf", BigInteger),
-        column("v_ack", BigInteger),
-        name="given",
-    ).data([tuple(row[name] for name in names) for row in rows])
-    table = exchange_out.c
-    connection.execute(
-        update(exchange_out)
-        .where(
-            table.iss == fixed["p_iss"],
-            table.aud == fixed["p_aud"],
-            table.stream == fixed["p_stream"],
-            table.epoch == fixed["p_epoch"],
-            table.seq == given.c.v_seq,
-        )
-        .values(
-            state=ANSWERED,
-            receipt=given.c.v_receipt,
-            outcome=given.c.v_outcome,
-            code=given.c.v_code,
-            acked_at=fixed["p_at"],
-            # a column of nothing but NULL would else count as text
-            leaf_index=cast(given.c.v_leaf, BigInteger),
-            ack_index=given.c.v_ack,
-        )
+def _given(name: str, kind: Any) -> Any:
+    # said aloud: an array of nothing but NULL would else count as text
+    return cast(bindparam(name), ARRAY(kind))
+
+
+#: The same in one statement: PostgreSQL would else be asked once for each row.
+_GIVEN = func.unnest(
+    _given("v_seq", BigInteger),
+    _given("v_receipt", LargeBinary),
+    _given("v_outcome", String),
+    _given("v_code", String),
+    _given("v_leaf", BigInteger),
+    _given("v_ack", BigInteger),
+).table_valued("seq", "receipt", "outcome", "code", "leaf", "ack", name="given").render_derived()
+_ACKNOWLEDGE_AT_ONCE = (
+    update(exchange_out)
+    .where(
+        exchange_out.c.iss == bindparam("p_iss"),
+        exchange_out.c.aud == bindparam("p_aud"),
+        exchange_out.c.stream == bindparam("p_stream"),
+        exchange_out.c.epoch == bindparam("p_epoch"),
+        exchange_out.c.seq == _GIVEN.c.seq,
     )
+    .values(
+        state=ANSWERED,
+        receipt=_GIVEN.c.receipt,
+        outcome=_GIVEN.c.outcome,
+        code=_GIVEN.c.code,
+        acked_at=bindparam("p_at"),
+        leaf_index=_GIVEN.c.leaf,
+        ack_index=_GIVEN.c.ack,
+    )
+)
 
 
 def _is(table: Any, lane: LaneName) -> Any:

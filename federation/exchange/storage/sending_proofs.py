@@ -4,19 +4,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     Connection,
     LargeBinary,
     String,
     bindparam,
-    column,
+    cast,
     delete,
     func,
     insert,
     select,
     tuple_,
     update,
-    values,
 )
 
 from federation.exchange.storage.sending_rows import Outgoing, Proven, to_outgoing
@@ -31,6 +31,20 @@ _PROVE = (
     update(exchange_out)
     .where(exchange_out.c.env == bindparam("p_env"))
     .values(proof=bindparam("v_proof"), proof_size=bindparam("v_size"), proof_origin=bindparam("v_origin"))
+)
+
+
+#: The same in one statement: PostgreSQL would else be asked once for each row.
+_GIVEN = func.unnest(
+    cast(bindparam("v_env"), ARRAY(LargeBinary)),
+    cast(bindparam("v_proof"), ARRAY(LargeBinary)),
+    cast(bindparam("v_size"), ARRAY(BigInteger)),
+    cast(bindparam("v_origin"), ARRAY(String)),
+).table_valued("env", "proof", "size", "origin", name="given").render_derived()
+_PROVE_AT_ONCE = (
+    update(exchange_out)
+    .where(exchange_out.c.env == _GIVEN.c.env)
+    .values(proof=_GIVEN.c.proof, proof_size=_GIVEN.c.size, proof_origin=_GIVEN.c.origin)
 )
 
 
@@ -96,18 +110,13 @@ class ProofUnit:
             ]
             self._connection.execute(_PROVE, rows)
             return
-        given = values(
-            column("v_env", LargeBinary),
-            column("v_proof", LargeBinary),
-            column("v_size", BigInteger),
-            column("v_origin", String),
-            name="given",
-        ).data([(one.env, one.hashes, one.size, one.origin) for one in proofs])
-        self._connection.execute(
-            update(exchange_out)
-            .where(exchange_out.c.env == given.c.v_env)
-            .values(proof=given.c.v_proof, proof_size=given.c.v_size, proof_origin=given.c.v_origin)
-        )
+        columns = {
+            "v_env": [one.env for one in proofs],
+            "v_proof": [one.hashes for one in proofs],
+            "v_size": [one.size for one in proofs],
+            "v_origin": [one.origin for one in proofs],
+        }
+        self._connection.execute(_PROVE_AT_ONCE, columns)
 
     def put_checkpoint(self, origin: str, size: int, note: bytes, at: int) -> None:
         """Keep a receiver's checkpoint that proofs stand under; one of the same size is kept once."""

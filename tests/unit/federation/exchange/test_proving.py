@@ -3,14 +3,17 @@ from dataclasses import replace
 import pytest
 
 from federation.exchange.proving import check_proofs
+from federation.exchange.storage.sending import Acknowledgement, SendingUnit
 from federation.exchange.storage.sending_proofs import ProofUnit
+from federation.exchange.storage.sending_rows import Proven
 from federation.log.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from federation.log.storage import WitnessUnit
 from registry.errors import HazlinkError, NotFoundError, UntrustedError
 from registry.identifier import Prefix
 from registry.trust.encoding import b64u
-from tests.support.exchange_pair import PARK, WORKS, a_pair
+from tests.support.exchange_pair import PARK, WORKS, a_pair, a_side
 from tests.support.log import a_log_signer
+from tests.support.prefixes import MovedClock
 from tests.support.trust import NOW
 
 
@@ -222,3 +225,39 @@ async def test_a_checkpoint_of_another_log_is_refused(tmp_path):
         assert open_checkpoint(note, pair.works.proofs.key(WORKS, PARK)).checkpoint.size == 2
         with pytest.raises(UntrustedError):
             open_checkpoint(note, pair.park.proofs.key(PARK, WORKS))
+
+
+def test_proofs_and_checkpoints_are_stored_on_each_kind_of_database(database, tmp_path):
+    side = a_side(database, tmp_path, WORKS, MovedClock(), superior=PARK)
+    side.write("register", {"n": 1}, {"n": 2}, {"n": 3})
+    side.sealer.seal("register", 10)
+    rows = side.sent("register")
+    acks = [Acknowledgement(row.seq, b"receipt", "accepted", "ok", row.seq, 9) for row in rows]
+    with database.write() as connection:
+        SendingUnit(connection).acknowledge(rows[0].lane, 1, acks, NOW)
+        unit = ProofUnit(connection)
+        assert unit.unproven_pairs() == [(WORKS, PARK)]
+        assert unit.count_unproven() == 3
+        unit.put_checkpoint("88.107/log1", 7, b"note", NOW)
+        unit.put_checkpoint("88.107/log1", 7, b"again", NOW)
+        unit.store([Proven(row.env, b"\x00" * 64, 7, "88.107/log1") for row in rows[:2]])
+        unit.store([])
+    with database.read() as connection:
+        unit = ProofUnit(connection)
+        assert [row.seq for row in unit.unproven(WORKS, PARK, 10)] == [3]
+        assert unit.checkpoint("88.107/log1", 7) == b"note"
+    found = side.sent("register")
+    assert [(row.outcome, row.leaf_index, row.acked_at) for row in found] == [
+        ("accepted", n, NOW) for n in (1, 2, 3)
+    ]
+    assert [(row.proof, row.proof_size, row.proof_origin) for row in found[:2]] == [
+        (b"\x00" * 64, 7, "88.107/log1")
+    ] * 2
+    proof = side.proofs.proof(found[0])
+    assert (proof.index, proof.hashes, proof.checkpoint) == (1, (bytes(32), bytes(32)), b"note")
+    with database.write() as connection:
+        nothing = [Acknowledgement(1, b"receipt", "retry", "gap", None, 9)]
+        SendingUnit(connection).acknowledge(rows[0].lane, 1, nothing, NOW)
+    assert side.sent("register")[0].leaf_index is None
+    side.executor.shutdown()
+    side.urgent.shutdown()
