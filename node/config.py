@@ -9,6 +9,7 @@ from dataclasses import dataclass
 __all__ = [
     "FILE_NAME",
     "DoorsConfig",
+    "KeysConfig",
     "LimitsConfig",
     "LogsConfig",
     "MembershipConfig",
@@ -42,6 +43,15 @@ class TlsConfig:
     certificate_file: str = ""
     private_key_file: str = ""
     allow_plain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class KeysConfig:
+    """A device that keeps the signing keys and the key of the log (PKCS #11); no module: the folder `keys` does."""
+
+    module: str = ""
+    token: str = "hazlink"  # noqa: S105 — a label, no secret
+    pin_file: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from federation.exchange.storage.references import references
+from federation.exchange.storage.references import missing, references
 from federation.log.fsck import FsckReport, fsck
 from federation.log.witness import Witness
 from federation.membership.service import Membership
@@ -302,7 +302,13 @@ class Node:
         parts = self._parts.exchanging
         marks = parts.mark_file if parts.mark_file.exists() else None
         with parts.database.read() as connection:
-            return fsck(parts.database, marks=marks, references=references(connection), progress=progress)
+            return fsck(
+                parts.database,
+                marks=marks,
+                references=references(connection),
+                missing=missing(connection),
+                progress=progress,
+            )
 
     # life
 

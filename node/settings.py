@@ -21,6 +21,7 @@ from node.accounts.config import AccountsConfig
 from node.config import (
     FILE_NAME,
     DoorsConfig,
+    KeysConfig,
     LimitsConfig,
     LogsConfig,
     MembershipConfig,
@@ -58,6 +59,7 @@ class Settings(BaseSettings):
     passphrase_file: str = ""
     doors: DoorsConfig = Field(default_factory=DoorsConfig)
     tls: TlsConfig = Field(default_factory=TlsConfig)
+    keys: KeysConfig = Field(default_factory=KeysConfig)
     storage: StorageConfig = Field(default_factory=StorageConfig)
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
     accounts: AccountsConfig = Field(default_factory=AccountsConfig)
@@ -127,18 +129,21 @@ class Settings(BaseSettings):
         """
         if not self.passphrase_file:
             return None
-        path = self.beside(self.passphrase_file)
+        return _secret("node.settings.passphrase", "passphrase_file", self.beside(self.passphrase_file))
+
+    def pin(self) -> str:
+        """Return the PIN of the device that keeps the signing keys.
+
+        Raises:
+            InvalidValueError: the file is not named, cannot be read, is empty, or holds no text.
+        """
+        path = self.beside(self.keys.pin_file)
         try:
-            content = path.read_bytes().strip()
-        except OSError as error:
+            return _secret("node.settings.pin", "keys.pin_file", path).decode()
+        except UnicodeDecodeError as error:
             raise InvalidValueError(
-                "node.settings.passphrase", field="passphrase_file", path=path, reason=error.strerror
+                "node.settings.pin", field="keys.pin_file", path=path, reason="UTF-8"
             ) from error
-        if not content:
-            raise InvalidValueError(
-                "node.settings.passphrase", field="passphrase_file", path=path, reason="empty / 空文件"
-            )
-        return content
 
 
 def load(data: Path, **given: Any) -> Settings:
@@ -216,6 +221,17 @@ def _file(path: Path) -> dict[str, Any]:
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InvalidValueError("node.settings.file", field=str(file), reason=error) from error
+
+
+def _secret(message: str, field: str, path: Path) -> bytes:
+    """Return what a file holds, which must not be nothing."""
+    try:
+        content = path.read_bytes().strip()
+    except OSError as error:
+        raise InvalidValueError(message, field=field, path=path, reason=error.strerror) from error
+    if not content:
+        raise InvalidValueError(message, field=field, path=path, reason="empty / 空文件")
+    return content
 
 
 def _leaves(tree: Mapping[str, Any], before: str = "") -> Iterator[str]:

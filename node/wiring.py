@@ -43,6 +43,7 @@ from node.edge import Application, Edge
 from node.exchanging import building as exchange_building
 from node.guard import Guard, merged
 from node.house import Node, Parts
+from node.keys import open_keys
 from node.limits import Buckets, Limiter, MemoryBuckets, RedisBuckets
 from node.metrics import Metrics
 from node.settings import Settings
@@ -56,7 +57,6 @@ from registry.service import Registry
 from registry.storage.engine import Database
 from registry.storage.prefixes import PrefixStore, StoredMarks
 from registry.template import load_templates
-from registry.trust.keys import KeyFolder
 from resolver import hot_routes, servicer, servicer_server
 from resolver.authority import RegistryAuthority
 from resolver.handle_api import routes as handle_routes
@@ -92,7 +92,7 @@ def build(settings: Settings, clock: Clock) -> Node:
     space = f"hazlink:{hashlib.sha256(node_secret).hexdigest()[:16]}"
 
     # registry: prefixes, records
-    keys = KeyFolder(settings.data / "keys", settings.passphrase())
+    keys = open_keys(settings)
     store, marks = PrefixStore(database), StoredMarks(database)
     homes = Homes(store=store, keys=keys)
     registry = Registry(database=database, signers=homes, templates=templates, clock=clock, salts=entropy)

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import orjson
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
 
 from federation.exchange.inbound import Inbound
 from federation.exchange.pressure import Pressure
@@ -125,10 +126,25 @@ def make_router() -> APIRouter:
         ("{stream}/sent", _sent, "GET", "Get one's own envelopes back", None),
         ("{stream}/{epoch}/{seq}", _post_one, "POST", "Send one envelope", _body_of("application/jose")),
     ):
+        lines_back = path in _LINES_BACK
         router.add_api_route(
-            f"/exchange/{path}", call, methods=[method], summary=summary, openapi_extra=extra
+            f"/exchange/{path}",
+            call,
+            methods=[method],
+            summary=summary,
+            openapi_extra=extra,
+            response_class=Response if lines_back or path.startswith("bodies") else JSONResponse,
+            responses=_ANSWERS if lines_back else None,
         )
     return router
+
+
+#: Routes that answer with a line for each line; the line's own status is that of a single envelope's answer.
+_LINES_BACK = frozenset({"receipts", "heads", "{stream}", "{stream}/sent", "{stream}/{epoch}/{seq}"})
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    status: {"content": {NDJSON: {}, "application/problem+json": {}}, "description": "one line for each"}
+    for status in (200, 400, 401, 403, 409, 413, 421, 424, 425, 429, 503)
+}
 
 
 def _body_of(kind: str) -> dict[str, Any]:

@@ -96,6 +96,7 @@ def fsck(
     *,
     marks: CheckpointMarks | None = None,
     references: Iterable[Reference] = (),
+    missing: Iterable[str] = (),
     strict_leaves: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> FsckReport:
@@ -105,6 +106,7 @@ def fsck(
         database: where the log is.
         marks: the memory outside the database, where it is at hand.
         references: rows of the exchange that name leaves.
+        missing: rows of the exchange that must be there and are not, as a person calls them.
         strict_leaves: whether every leaf must read as one.
         progress: told how many leaves of how many are checked.
 
@@ -124,6 +126,8 @@ def fsck(
             _check_mark(unit, marks, logs[-1], report)
         for some in _pieces(references):
             _check_references(unit, some, report)
+    for where in missing:
+        report.found("fsck_gap", where)
     return report
 
 

@@ -31,6 +31,15 @@ _ENTRIES_AT_ONCE = 1_024
 _MAX_DIGITS = 16
 _SHA256_HEX = 64
 
+_PLAIN = "text/plain"
+#: What the tlog-witness protocol answers with, refusals included, is plain text; a size has a type of its own.
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    status: {
+        "content": {_PLAIN: {}, SIZE_TYPE: {}, "application/problem+json": {}},
+        "description": "see C2SP",
+    }
+    for status in (200, 400, 403, 404, 409, 422, 424)
+}
 _BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -61,22 +70,33 @@ class LogNode(Protocol):
 def make_router() -> APIRouter:
     """Return the routes."""
     router = APIRouter(tags=["log"])
-    for path, call, method, summary in (
-        ("/log/checkpoint", _checkpoint, "GET", "Newest signed checkpoint of the log"),
+    for path, call, kind, summary in (
+        ("/log/checkpoint", _checkpoint, _PLAIN, "Newest signed checkpoint of the log"),
         # before the tiles: `entries` is no level
-        ("/log/tile/entries/{path:path}", _entries, "GET", "Entries of the log, 256 in a bundle"),
-        ("/log/tile/{level}/{path:path}", _tile, "GET", "Hashes of the log, 256 in a tile"),
-        ("/proof/{env}", _proof, "GET", "Proof that the log holds an envelope"),
-        ("/witness/{digest}/checkpoint", _witnessed, "GET", "Newest checkpoint cosigned for a log"),
-        ("/witness/{digest}/entries", _mirrored, "GET", "Get the entries of one's own log back"),
+        ("/log/tile/entries/{path:path}", _entries, _OCTETS, "Entries of the log, 256 in a bundle"),
+        ("/log/tile/{level}/{path:path}", _tile, _OCTETS, "Hashes of the log, 256 in a tile"),
+        ("/proof/{env}", _proof, _PLAIN, "Proof that the log holds an envelope"),
+        ("/witness/{digest}/checkpoint", _witnessed, _PLAIN, "Newest checkpoint cosigned for a log"),
+        ("/witness/{digest}/entries", _mirrored, _OCTETS, "Get the entries of one's own log back"),
     ):
-        router.add_api_route(path, call, methods=[method], summary=summary)
+        told: dict[int | str, dict[str, Any]] = {200: {"content": {kind: {}}, "description": summary}}
+        router.add_api_route(
+            path, call, methods=["GET"], summary=summary, response_class=Response, responses=told
+        )
     for path, call, summary in (
         ("/log/cosignatures", _cosignatures, "Bring cosignatures of this node's checkpoint"),
         ("/witness/add-checkpoint", _add_checkpoint, "Have a checkpoint cosigned"),
         ("/witness/{digest}/entries", _mirror, "Send entries of one's own log to its mirror"),
     ):
-        router.add_api_route(path, call, methods=["POST"], summary=summary, openapi_extra=_BODY)
+        router.add_api_route(
+            path,
+            call,
+            methods=["POST"],
+            summary=summary,
+            openapi_extra=_BODY,
+            response_class=Response,
+            responses=_ANSWERS,
+        )
     return router
 
 

@@ -137,7 +137,7 @@ class Election:
             if taken is not None:
                 self._problem = None
                 self._tenure = Tenure(*taken, asyncio.Event())
-                self._log.info("elected", fence=self._tenure.fence)
+                self._log.debug("elected", fence=self._tenure.fence)
                 return self._tenure
             await self._clock.sleep(_LOOK_SECONDS)
 

@@ -60,13 +60,12 @@ from node.exchanging.logbook import Logbook
 from node.exchanging.witnessing import Witnessing
 from node.settings import Settings
 from registry.clock import Clock
-from registry.prefixes.homes import Homes
+from registry.prefixes.homes import Homes, Keys
 from registry.prefixes.service import Prefixes
 from registry.service import Registry
 from registry.storage.engine import Database
 from registry.storage.prefixes import PrefixStore
 from registry.template import TemplateCatalogue
-from registry.trust.keys import KeyFolder
 from registry.trust.marks import Marks
 from resolver.peer_http import guarded_client
 
@@ -85,7 +84,7 @@ class Ground:
     entropy: Callable[[int], bytes]
     executor: Executor
     database: Database
-    keys: KeyFolder
+    keys: Keys
     homes: Homes
     prefix_store: PrefixStore
     marks: Marks
@@ -301,7 +300,7 @@ def build(ground: Ground) -> Exchanging:
     healer = Healer(
         recovery=Recovery(
             database=database,
-            own_keys=HomeKeys(homes),
+            own_keys=HomeKeys(homes, ground.prefixes.revoking.history),
             receiver_keys=reaching,
             may_sign=may_sign,
             clock=clock,

@@ -65,7 +65,7 @@ class Running:
     async def work(self, tenure: Tenure) -> None:
         """Do everything until cancelled."""
         parts = self._parts
-        self._log.info("exchange begins", fence=tenure.fence)
+        self._log.debug("exchange begins", fence=tenure.fence)
         await self._begin()
         await parts.healer.run(tenure.fence)
         await in_pool(self._executor, parts.applier.apply_waiting)

@@ -141,6 +141,9 @@ class FakeReceivers:
 class Works:
     """A sending node with everything outside its database that survives a restore."""
 
+    #: Returns the signed list of all keys of a prefix.
+    history = None
+
     def __init__(self, database, folder):
         federation_tables.create(database)
         self.database, self.clock = database, MovedClock()
@@ -259,7 +262,7 @@ class Works:
     def recovery(self):
         return Recovery(
             database=self.database,
-            own_keys=HomeKeys(self.homes),
+            own_keys=HomeKeys(self.homes, self.history),
             receiver_keys=SignerKeys(),
             may_sign=self.may_sign,
             clock=self.clock,

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ from registry.trust.statement import Endpoints
 from tests.support import federation_tables
 from tests.support.exchange_nodes import Desk, FakeHomes, a_desk
 from tests.support.log import a_log_signer
-from tests.support.trust import NOW, Chain, a_chain
+from tests.support.trust import DAY, NOW, Chain, a_chain
 
 __all__ = [
     "PARK",
@@ -85,7 +86,11 @@ def _vkey(prefix: str) -> str:
 
 
 def _endpoints(prefix: str) -> dict[str, Any]:
-    return {"endpoints": Endpoints(resolve=(f"https://{prefix}.example",), log_vkey=_vkey(prefix))}
+    # keys a month old: also a clock that is a day slow lies within their life
+    return {
+        "endpoints": Endpoints(resolve=(f"https://{prefix}.example",), log_vkey=_vkey(prefix)),
+        "iat": NOW - 30 * DAY,
+    }
 
 
 TREE = a_chain(
@@ -344,7 +349,10 @@ def _serve(side: Side) -> None:
         if words[:2] == ["token", "of"]:
             prefix = Prefix.parse(words[2])
             request.state.principal = Principal(f"node:{prefix}", frozenset({Grant(prefix, Role.NODE)}))
-        return await call_next(request)
+        response = await call_next(request)
+        # as a server of HTTP says it: by its own clock
+        response.headers["date"] = formatdate(side.clock.now(), usegmt=True)
+        return response
 
     @side.app.post("/federation/v1/challenge")
     def challenge() -> dict[str, str]:

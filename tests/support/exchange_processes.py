@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from random import Random
 from typing import Any, Self
@@ -111,7 +111,7 @@ def queue(database: Database, drafts: Iterator[Draft] | Sequence[Draft], *, at_o
         now = clock.now()
         some = [
             replace(to_waiting(draft, int(now)), jti=uuid7(int(now * 1000), entropy.randbytes))
-            for draft, _ in zip(found, range(at_once), strict=False)
+            for draft in islice(found, at_once)
         ]
         if not some:
             return asked
@@ -125,13 +125,18 @@ def queue(database: Database, drafts: Iterator[Draft] | Sequence[Draft], *, at_o
 
 @dataclass
 class Nodes:
-    """Both nodes, and the network between them."""
+    """Both nodes, and the network between them.
+
+    Attributes:
+        rounds: for tests that share the nodes: how many of them asked for envelopes so far.
+    """
 
     above: Served
     below: Served
     proxy: FaultProxy
     receipts: Receipts
     logins: dict[str, Login]
+    rounds: int = 0
 
     @property
     def both(self) -> tuple[Served, Served]:

@@ -19,6 +19,7 @@ from federation.log.storage.rows import LogRow, StoredCheckpoint, StoredTile
 from federation.log.storage.tables import log, log_checkpoint, log_leaf, log_tile
 from federation.log.tiles import HEIGHT, WIDTH
 from registry.errors import ConflictError, LimitError, NotFoundError
+from registry.storage.bulk import Insert
 from registry.storage.tables import counter
 from registry.trust.encoding import from_b64u
 
@@ -32,7 +33,7 @@ _CHUNK = 2_000
 _FETCH_CHUNK = 400
 _KEY_BYTES = 8
 
-_INSERT_LEAF = insert(log_leaf)
+_INSERT_LEAF = Insert(log_leaf)
 _TAKE = (
     update(counter)
     .where(counter.c.name == _COUNTER)
@@ -88,7 +89,7 @@ class LogUnit:
                 raise LimitError("federation.log.leaf_size", length=len(leaf), limit=_MAX_LEAF_BYTES)
             rows.append({"log": number, "position": position, "env_key": _leaf_key(leaf), "leaf": leaf})
         for start in range(0, len(rows), _CHUNK):
-            self._connection.execute(_INSERT_LEAF, rows[start : start + _CHUNK])
+            _INSERT_LEAF.run(self._connection, rows[start : start + _CHUNK])
 
     def append(self, leaves: Sequence[bytes]) -> int:
         """Reserve and store; return the position of the first."""

@@ -53,7 +53,11 @@ NAMES = {
 }
 
 
-@schemathesis.serializer("application/x-protobuf")
+#: Bodies that are any bytes at all, as far as the description goes.
+ANY_BYTES = ("application/x-protobuf", "application/x-ndjson", "application/jose", "application/octet-stream")
+
+
+@schemathesis.serializer(*ANY_BYTES)
 def _as_bytes(_context: Any, value: Any) -> bytes:
     return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
 
@@ -129,7 +133,7 @@ def named(key: str, name: str, number: int) -> str:
 
 
 def can_be_wrong(operation: Any) -> bool:
-    return bool(operation.query) or any("protobuf" not in body.media_type for body in operation.body)
+    return bool(operation.query) or any(body.media_type not in ANY_BYTES for body in operation.body)
 
 
 def bounded(test: Any) -> Any:
