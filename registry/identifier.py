@@ -101,8 +101,7 @@ class Prefix:
 
     def contains(self, other: "Prefix") -> bool:
         """Say whether `other` is this prefix or one below it, compared label by label."""
-        mine = self.labels
-        return other.labels[: len(mine)] == mine
+        return other.key == self.key or other.key.startswith(f"{self.key}.")
 
     def ancestors(self) -> "tuple[Prefix, ...]":
         """Return this prefix and every one above it, the longest first."""

@@ -161,9 +161,9 @@ class Notices:
             raise NotResponsibleError("federation.content.not_reporting", field="prefix", prefix=home.key)
         dataset.check_own(content)
         unit = SendingUnit(connection)
-        version = unit.next_version(dataset.name, home.key, key)
-        operation = Operation.ADD if version == 1 else Operation.MODIFY
-        entry = Entry(version, operation, int(self._clock.now()), content)
+        now = int(self._clock.now())
+        version, first = unit.next_version(dataset.name, home.key, key, now)
+        entry = Entry(version, Operation.ADD if first else Operation.MODIFY, now, content)
         packer = Packer(dataset=dataset, policy=self._policy, limit=1)
         packer.offer(*place, entry)
         for draft in packer.drafts():

@@ -3,7 +3,7 @@
 Rules:
 
 - what a dataset holds for a homed prefix is put together anew at each look and compared, by digest, with what was
-  sent; new, changed and vanished entries become entries with a version one higher;
+  sent; new, changed and vanished entries become entries with a higher version;
 - with an hourly, daily or monthly rhythm there is one look in each period; in real time one every few seconds, and
   only when something it depends on may have changed;
 - what was entered by hand stands over what is derived, field by field;
@@ -129,25 +129,30 @@ class Snapshots:
         known = unit.sent(self._dataset.name, owner.key)
         told: list[tuple[str, int, bytes, bool]] = []
         room = True
+
+        def after(version: int) -> int:
+            # never below the present second: newer than whatever was told before an older backup was restored
+            return max(version + 1, int(now))
+
         for key, content in present.items():
             digest = _digest(content)
             version, before, gone = known.get(key, (0, b"", True))
             if before == digest and not gone:
                 continue
             operation = Operation.ADD if gone else Operation.MODIFY
-            room = packer.offer(owner, receiver, Entry(version + 1, operation, int(now), content))
+            room = packer.offer(owner, receiver, Entry(after(version), operation, int(now), content))
             if not room:
                 break
-            told.append((key, version + 1, digest, False))
+            told.append((key, after(version), digest, False))
         if room and not self._keeps:
             for key, (version, before, gone) in known.items():
                 if gone or key in present:
                     continue
-                entry = Entry(version + 1, Operation.DELETE, int(now), {self._dataset.key: key})
+                entry = Entry(after(version), Operation.DELETE, int(now), {self._dataset.key: key})
                 room = packer.offer(owner, receiver, entry)
                 if not room:
                     break
-                told.append((key, version + 1, before, True))
+                told.append((key, after(version), before, True))
         unit.put_sent(self._dataset.name, owner.key, told)
         return room
 

@@ -44,6 +44,7 @@ Connect: TypeAlias = Callable[[str | None], httpx.AsyncClient]
 _OK = 200
 _REDIRECT = 300
 _LONGEST_RETRY = 3_600.0
+_CONNECT_SECONDS = 5.0
 _MAX_SAID = 1_000
 
 _BY_STATUS: Mapping[int, type[HazlinkError]] = {
@@ -168,7 +169,7 @@ class Asker:
                     f"{endpoint.url.rstrip('/')}/{request.path}",
                     content=request.content,
                     headers={**request.headers, "accept-encoding": "identity"},
-                    timeout=httpx.Timeout(seconds),
+                    timeout=httpx.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS)),
                     follow_redirects=False,
                 ) as response,
             ):

@@ -84,6 +84,7 @@ class Inspection:
     __slots__ = (
         "_at",
         "_content",
+        "_env",
         "_mine",
         "_poison",
         "chain",
@@ -112,6 +113,7 @@ class Inspection:
         self.parsed: jws.Parsed | None = None
         self.envelope: Envelope | None = None
         self.chain: VerifiedChain | None = None
+        self._env: str | None = None
         self._mine = mine
         self._at = at
         self._poison: HazlinkError | None = None
@@ -151,7 +153,9 @@ class Inspection:
     @property
     def env(self) -> str:
         """The name of the token: base64url SHA-256 of its signing input."""
-        return self._parsed.sha256
+        if self._env is None:
+            self._env = self._parsed.sha256
+        return self._env
 
     @property
     def kid(self) -> str:

@@ -24,6 +24,7 @@ class ExchangeConfig:
         head_seconds: between two signed heads of a lane.
         prove_seconds: between two rounds of fetching proofs.
         prove_batch: proofs in one question; the facts allow 1,000.
+        witness_seconds: the proof of a receipt waits this long for a checkpoint that a witness has signed too.
         keep_days: envelopes are kept this long after their receipt, proven or not.
         prune_batch: envelopes removed in one transaction.
         amber_unsent_seconds: the oldest unsent envelope may be this old before the status turns amber.
@@ -50,6 +51,7 @@ class ExchangeConfig:
     head_seconds: float = 60.0
     prove_seconds: float = 10.0
     prove_batch: int = 1_000
+    witness_seconds: int = 3_600
     keep_days: int = 90
     prune_batch: int = 2_000
     amber_unsent_seconds: int = 900

@@ -44,6 +44,8 @@ _WATCH_SECONDS = 10.0
 _GLANCE_SECONDS = 5.0
 _GLANCE_LANES = 64
 _STOPPED = "epoch_needed"
+#: How the refusal of a peer is called, whatever its reason.
+_REFUSED = "federation.exchange_sending.refused"
 
 
 class Receivers(Protocol):
@@ -158,9 +160,11 @@ class Healer:
         while True:
             try:
                 done = await self.heal(fence)
-            except ConflictError:
-                raise
             except HazlinkError as error:
+                # a peer that hears another copy of this node refuses us: no reason to stand for office again, since
+                # with a higher fence this copy would push the other one out, and that one this
+                if isinstance(error, ConflictError) and error.code != _REFUSED:
+                    raise
                 if self._problem is None or self._problem.code != error.code:
                     _LOG.warning("not whole yet: %s", error)
                 self._problem = error

@@ -1,6 +1,6 @@
 """The ways a healing needs to other nodes: to receivers and superiors, and to the mirrors of witnesses."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 
 import orjson
@@ -19,6 +19,7 @@ from registry.identifier import Prefix
 from registry.trust import strict_json
 from registry.trust.algorithms import PublicKey
 from registry.trust.claims import Claims
+from registry.trust.historical import KeyHistory, read_history
 from registry.trust.statement import read
 from resolver.pool import in_pool
 
@@ -29,20 +30,32 @@ _MAX_TOKEN = 8_192
 
 
 class HomeKeys:
-    """The public keys of the homed prefixes, from their own chains; implements `recovery.OwnKeys`."""
+    """The public keys of the homed prefixes, from their chains and lists of keys; implements `recovery.OwnKeys`."""
 
-    def __init__(self, speakers: Speakers) -> None:
+    def __init__(self, speakers: Speakers, history: Callable[[Prefix], str | None] | None = None) -> None:
+        """Take the parts.
+
+        Args:
+            speakers: the chains of this node.
+            history: returns the signed list of all keys of a prefix, verified when it was stored; None: none is kept.
+        """
         self._speakers = speakers
+        self._history = history
+        self._read: tuple[str, KeyHistory] | None = None
 
     def own(self, prefix: Prefix, kid: str, at: float) -> PublicKey:
         """Return the key with which `prefix` signed something at the time `at`.
 
         Raises:
-            UntrustedError: its statement names no such key, or not for that time.
+            UntrustedError: neither its statement nor the list of its former keys names such a key, or not for that
+                time.
         """
         chain = self._speakers.chain(prefix)
         row = read(chain[0]).key(kid) if chain else None
         if row is None or row.use != "sig":
+            listed = self._listed(prefix)
+            if listed is not None:
+                return listed.signing_key(kid, at)
             raise UntrustedError(
                 "registry.trust.kid_unknown", field="kid", value=kid[:64], subject=prefix.key
             )
@@ -51,6 +64,15 @@ class HomeKeys:
                 "registry.trust.key_not_in_use", field="kid", value=kid, subject=prefix.key, at=int(at)
             )
         return row.public
+
+    def _listed(self, prefix: Prefix) -> KeyHistory | None:
+        token = self._history(prefix) if self._history is not None else None
+        if token is None:
+            return None
+        known = self._read
+        if known is None or known[0] != token:
+            known = self._read = (token, read_history(token))
+        return known[1]
 
 
 class PeerReceivers:

@@ -5,12 +5,13 @@ Rules (facts on federation, (b) "Restore from backup"):
 - a body comes before the envelope that names it, under its own digest; what no envelope claims within a day is thrown
   away, and nobody may fill the disk with it;
 - a later epoch opens only by the sender's statement and its superior's countersignature; where this node is that
-  superior it gives the countersignature, once for each epoch, and only for the epoch that follows the known one.
+  superior it gives the countersignature, once for each epoch, and only for the epoch that follows the known one;
+- the superior of the sender consents whoever the receiver is: a lane to a child of the sender is none of its own.
 """
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from federation.exchange import epoch as epochs
 from federation.exchange.chains import Chains
@@ -20,7 +21,7 @@ from federation.exchange.receipt import Line
 from federation.exchange.receiver import Homed, Receiver
 from federation.exchange.sessions import Opened, Sessions
 from federation.exchange.storage.received import ReceivedUnit
-from federation.exchange.storage.rows import EpochRow, LaneRow
+from federation.exchange.storage.rows import EpochRow
 from federation.exchange.streams import MAX_BODY_BYTES
 from federation.log.leaf import Leaf
 from federation.log.storage import LogUnit
@@ -31,12 +32,21 @@ from registry.storage.engine import Database
 from registry.trust import jws
 from registry.trust.chain import VerifiedChain
 from registry.trust.encoding import b64u, from_b64u
+from registry.trust.statement import read
 
-__all__ = ["Inbound"]
+__all__ = ["Inbound", "Neighbours"]
 
 _UNCLAIMED_SECONDS = 86_400
 _UNCLAIMED_BYTES = 64 * 1024 * 1024
 _RETRY_SECONDS = 5.0
+
+
+class Neighbours(Homed, Protocol):
+    """The prefixes of this node, with what vouches for them; `registry.prefixes.homes.Homes` is one."""
+
+    def chain(self, prefix: Prefix) -> tuple[str, ...]:
+        """Return the statements that vouch for a homed prefix, leaf first."""
+        ...
 
 
 class Inbound:
@@ -49,7 +59,7 @@ class Inbound:
         self,
         *,
         database: Database,
-        homes: Homed,
+        homes: Neighbours,
         chains: Chains,
         receiver: Receiver,
         sessions: Sessions,
@@ -154,6 +164,9 @@ class Inbound:
     def countersign(self, peer: Prefix, statement: str) -> str:
         """Give the superior's consent to an epoch of a prefix below; the same again for the same statement.
 
+        Where the lane leads to this node, the epoch opens as well. Where it leads elsewhere, the consent and its leaf
+        are kept, so that no second one of the same epoch is ever given.
+
         Raises:
             MalformedError, LimitError: the statement cannot be read.
             UntrustedError: it is not the peer's own, or this node is not its superior.
@@ -161,6 +174,7 @@ class Inbound:
             UnavailableError: nothing was stored.
         """
         said, chain = self._stated(peer, statement)
+        here = self._homes.answers_for(said.aud)
         superior = chain.leaf.issuer
         if superior is None or not self._homes.answers_for(superior):
             raise UntrustedError(
@@ -171,14 +185,18 @@ class Inbound:
                 self._may_sign(connection)
             unit = ReceivedUnit(connection)
             lane = (said.iss.key, said.aud.key, said.stream)
-            row = unit.lock_lane(lane)
+            open_now = unit.lock_lane(lane).epoch if here else None
             known = unit.epoch(lane, said.epoch)
             if known is not None and known.statement == statement and known.countersigned is not None:
                 return known.countersigned
-            self._require_next(said, row, known, statement)
+            if open_now is None:
+                # what was consented to before; anything above it may have been opened by the sender since
+                newest = max((row.epoch for row in unit.epochs(lane)), default=1)
+                open_now = max(said.old_epoch, newest)
+            self._require_next(said, open_now, known, statement)
             signer, _ = self._homes.signer_for(superior)
             made = epochs.countersign(signer, said, iss=superior, iat=int(self._clock.now()))
-            self._open_epoch(connection, unit, said, made)
+            self._open_epoch(connection, unit, said, made, here=here)
         return made
 
     def announce(self, peer: Prefix, statement: str, countersigned: str) -> None:
@@ -191,6 +209,8 @@ class Inbound:
             UnavailableError: nothing was stored.
         """
         said, chain = self._stated(peer, statement)
+        if not self._homes.answers_for(said.aud):
+            raise UntrustedError("federation.exchange.wrong_aud", field="aud", value=said.aud.key)
         consent = epochs.read_countersignature(countersigned)
         superior = chain.leaf.issuer or said.iss
         epochs.require_pair(said, consent, superior)
@@ -209,8 +229,8 @@ class Inbound:
             known = unit.epoch(lane, said.epoch)
             if known is not None and known.statement == statement:
                 return
-            self._require_next(said, row, known, statement)
-            self._open_epoch(connection, unit, said, countersigned)
+            self._require_next(said, row.epoch, known, statement)
+            self._open_epoch(connection, unit, said, countersigned, here=True)
 
     def _stated(self, peer: Prefix, statement: str) -> tuple[EpochStatement, VerifiedChain]:
         """Read and verify the announcement of an epoch of the peer's."""
@@ -219,11 +239,13 @@ class Inbound:
             raise UntrustedError(
                 "federation.exchange_receiving.peer", field="iss", value=said.iss.key, right=peer.key
             )
-        if not self._homes.answers_for(said.aud):
+        if said.aud == said.iss:
             raise UntrustedError("federation.exchange.wrong_aud", field="aud", value=said.aud.key)
         chain = self._chains.newest(peer)
         if chain is None or chain.leaf.key(said.parsed.kid) is None:
             chain = self._chains.newest(peer, look=True)
+        if chain is None:
+            chain = self._above(said)
         if chain is None:
             raise UntrustedError("registry.trust.chain_empty", field="chain")
         chain.require_fresh(self._clock.now())
@@ -233,22 +255,31 @@ class Inbound:
         jws.verify(said.parsed, chain.signing_key(said.parsed.kid, said.iat))
         return said, chain
 
+    def _above(self, said: EpochStatement) -> VerifiedChain | None:
+        """Return the chain of a superior of the receiver, out of the receiver's own: a child that lost its store."""
+        own = self._homes.chain(said.aud) if self._homes.answers_for(said.aud) else ()
+        for place, token in enumerate(own):
+            if place and read(token).subject == said.iss:
+                return self._chains.take(said.iss, own[place:])
+        return None
+
     def _require_next(
-        self, said: EpochStatement, row: LaneRow, known: EpochRow | None, statement: str
+        self, said: EpochStatement, open_now: int, known: EpochRow | None, statement: str
     ) -> None:
-        """Refuse an epoch that does not end the one that is open here."""
-        if (known is not None and known.statement != statement) or said.old_epoch != row.epoch:
+        """Refuse an epoch that does not end the one that is open now."""
+        if (known is not None and known.statement != statement) or said.old_epoch != open_now:
             raise ConflictError(
                 "federation.exchange_receiving.epoch_number",
                 field="epoch",
                 prefix=said.iss.key,
                 value=said.epoch,
-                right=row.epoch,
+                right=open_now,
             )
 
     def _open_epoch(
-        self, connection: Any, unit: ReceivedUnit, said: EpochStatement, countersigned: str
+        self, connection: Any, unit: ReceivedUnit, said: EpochStatement, countersigned: str, *, here: bool
     ) -> None:
+        """Keep an epoch with its leaf; where the lane leads here, go on in it."""
         now = int(self._clock.now())
         start = said.start
         opening = from_b64u(start.prev) or b""
@@ -266,9 +297,10 @@ class Inbound:
                 at=now,
             )
         )
-        unit.move_lane(
-            (said.iss.key, said.aud.key, said.stream), epoch=start.epoch, next_seq=start.seq, prev=opening
-        )
+        if here:
+            unit.move_lane(
+                (said.iss.key, said.aud.key, said.stream), epoch=start.epoch, next_seq=start.seq, prev=opening
+            )
         leaf = Leaf(
             kind="epoch",
             env=said.sha256,

@@ -7,6 +7,8 @@ Rules (facts on federation, (b) "Transport"):
   whichever comes first: a receipt that got lost on its way up is simply given again;
 - before an envelope stand, as lines of JSON, what a child that lost its store could not have: the chain the
   envelope names, and its detached body;
+- before the first envelope of an epoch the child is not in stands the countersigned announcement of it, and of those
+  between; what an epoch that is over left without a receipt is not given again, for it was sealed anew;
 - waiting costs one look at the database for all children together.
 """
 
@@ -20,19 +22,21 @@ from typing import Any
 
 import orjson
 
+from federation.exchange import epoch as epochs
 from federation.exchange.client import HttpPeer
 from federation.exchange.config import ExchangeConfig
 from federation.exchange.peers import Here, Peers
 from federation.exchange.reaching import Reaching
 from federation.exchange.settling import Settlement
 from federation.exchange.storage.received import ReceivedUnit
-from federation.exchange.storage.sending import LaneName, Outgoing, SendingUnit
+from federation.exchange.storage.sending import LaneName, LaneState, Outgoing, SendingUnit
 from federation.exchange.tokens import named_chain
 from registry.clock import Clock
 from registry.errors import HazlinkError, MalformedError
 from registry.identifier import Prefix
 from registry.storage.engine import Database
 from registry.trust import strict_json
+from registry.trust.claims import Claims
 from registry.trust.encoding import b64u, from_b64u
 from resolver.pool import in_pool
 
@@ -92,7 +96,8 @@ class Downward:
     async def poll(self, peer: Prefix, stream: str, after: tuple[int, int], wait: float) -> list[bytes]:
         """Return lines for `peer` behind `after` (epoch, seq), waiting up to `wait` seconds for the first.
 
-        A line is an envelope, or JSON with what belongs to the next one: `{"chain": […]}`, `{"body": base64url}`.
+        A line is an envelope, or JSON with what belongs to the next one: `{"chain": […]}`, `{"body": base64url}`,
+        `{"epoch": {"statement": jws, "countersignature": jws}}`.
         """
         end = self._clock.monotonic() + min(wait, self._config.poll_wait_seconds)
         while True:
@@ -116,15 +121,36 @@ class Downward:
             if state is None or state.state != "open":
                 return []
             start = min(after, (state.epoch, state.acked_seq))
-            rows = unit.batch(lane, start, limit=self._config.poll_limit, max_bytes=_MAX_BYTES)
+            rows = self._rows(unit, state, start)
         lines: list[bytes] = []
         told: set[str] = set()
+        epoch = max(after[0], 1)
         for row in rows:
+            if row.epoch > epoch:
+                lines += self._epochs(lane, epoch, row.epoch)
+                epoch = row.epoch
             lines += self._before(row, told)
             lines.append(row.token)
             if row.body is not None:
                 break
         return lines
+
+    def _rows(self, unit: SendingUnit, state: LaneState, start: tuple[int, int]) -> list[Outgoing]:
+        """Return the next envelopes behind `start` that are to be given."""
+        while True:
+            found = unit.batch(state.lane, start, limit=self._config.poll_limit, max_bytes=_MAX_BYTES)
+            given = [row for row in found if row.epoch == state.epoch or row.receipt is not None]
+            if given or not found:
+                return given
+            start = (found[-1].epoch, found[-1].seq)
+
+    def _epochs(self, lane: LaneName, after: int, last: int) -> list[bytes]:
+        """Return the announcements of the epochs behind `after`, up to `last`."""
+        return [
+            orjson.dumps({"epoch": {"statement": statement, "countersignature": countersigned}})
+            for statement, countersigned in self._settlement.announcements(lane, after)
+            if epochs.read(statement).epoch <= last
+        ]
 
     def _before(self, row: Outgoing, told: set[str]) -> list[bytes]:
         lines = []
@@ -262,19 +288,37 @@ class Poller:
         return row.epoch, row.next_seq - 1
 
     def _take(self, own: Prefix, superior: Prefix, stream: str, lines: Sequence[bytes]) -> list[bytes]:
+        """Take what came, in order; return the receipts."""
         tokens: list[bytes] = []
-        for line in lines:
-            if line.startswith(b"{"):
-                self._learn(superior, line)
-            else:
-                tokens.append(line)
-        if len(tokens) > self._config.batch_envelopes:
-            del tokens[self._config.batch_envelopes :]
-        found = self._here.receive(superior, stream, tokens, receiver=own)
-        return [line.receipt.encode() for line in found if line.receipt is not None]
+        left = self._config.batch_envelopes
+        receipts: list[bytes] = []
 
-    def _learn(self, superior: Prefix, line: bytes) -> None:
-        """Take what stands before an envelope."""
+        def take_in() -> None:
+            found = self._here.receive(superior, stream, tokens, receiver=own) if tokens else []
+            receipts.extend(line.receipt.encode() for line in found if line.receipt is not None)
+            tokens.clear()
+
+        for line in lines:
+            if not line.startswith(b"{"):
+                if not left:
+                    break
+                left -= 1
+                tokens.append(line)
+            elif not self._learn(superior, line):
+                # what stands before an epoch is taken in before it opens
+                take_in()
+                self._enter(superior, line)
+        take_in()
+        return receipts
+
+    def _enter(self, superior: Prefix, line: bytes) -> None:
+        """Open the epoch that the superior announces with the consent of its own superior."""
+        claims = Claims(Claims(strict_json.loads(line)).object("epoch"), at="epoch")
+        statement = claims.text("statement", epochs.MAX_EPOCH_BYTES)
+        self._here.announce(superior, statement, claims.text("countersignature", epochs.MAX_EPOCH_BYTES))
+
+    def _learn(self, superior: Prefix, line: bytes) -> bool:
+        """Take what stands before an envelope; False: an epoch, which opens only after what came before."""
         content: Any = strict_json.loads(line)
         chain, body = content.get("chain"), content.get("body")
         if isinstance(chain, list) and all(isinstance(token, str) for token in chain):
@@ -284,6 +328,7 @@ class Poller:
             if data is None:
                 raise MalformedError("federation.exchange_sending.answer", field="body")
             self._here.put_body(superior, sha256(data).digest(), data)
+        return "epoch" not in content
 
     async def _bring(self, peer: HttpPeer, answers: Sequence[bytes]) -> None:
         if answers:

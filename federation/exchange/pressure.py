@@ -20,12 +20,13 @@ class Pressure:
     """Counts what is being taken in. Owner of its state: the event loop's thread.
 
     Args:
-        per_peer: requests of one peer at the same time, for alarms and for everything else.
+        per_peer: requests of one peer at the same time, for alarms and for everything else; a sender of ours has one
+            connection for each stream.
         total: requests of all peers at the same time, likewise.
         retry_seconds: when a peer that is refused may come again.
     """
 
-    def __init__(self, *, per_peer: int = 2, total: int = 16, retry_seconds: float = 1.0) -> None:
+    def __init__(self, *, per_peer: int = 6, total: int = 16, retry_seconds: float = 1.0) -> None:
         self._per_peer = per_peer
         self._total = total
         self._retry = retry_seconds

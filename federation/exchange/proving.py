@@ -29,7 +29,7 @@ from federation.exchange.storage.sending_proofs import ProofUnit
 from federation.exchange.storage.sending_rows import Proven
 from federation.log.checkpoint import SignedCheckpoint, open_checkpoint
 from federation.log.merkle import consistency, leaf_hash, verify_consistency, verify_inclusion
-from federation.log.note import NoteKey, parse_vkey
+from federation.log.note import NoteKey, parse_note, parse_vkey
 from federation.log.proof import TlogProof
 from federation.log.reading import MAX_PROOFS, proofs_in
 from federation.log.storage import ForkRow, LogUnit, WitnessUnit
@@ -292,6 +292,10 @@ class Prover:
         key = await in_pool(self._executor, self._proofs.key, iss, aud)
         signed = open_checkpoint(note, key)
         await self._continues(signed, note, peer)
+        waited = self._clock.now() - (rows[-1].acked_at or 0)
+        if not _is_cosigned(note) and waited < self._config.witness_seconds:
+            # A proof that nobody witnessed convinces nobody: the next checkpoint will be cosigned.
+            return 0
         proofs = await in_pool(self._executor, check_proofs, rows, told, signed)
         await in_pool(self._executor, self._proofs.store, signed, note, proofs)
         return len(proofs)
@@ -322,6 +326,12 @@ class Prover:
                 pass
         except HazlinkError as error:
             _LOG.info("pruning: %s", error)
+
+
+def _is_cosigned(note: bytes) -> bool:
+    """Say whether a checkpoint carries more than the signature of its own log."""
+    parsed = parse_note(note)
+    return len({signature.name for signature in parsed.signatures}) > 1
 
 
 class _Wanted(Exception):  # noqa: N818 — carries a question, not a failure

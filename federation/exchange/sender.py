@@ -15,13 +15,15 @@ import logging
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
+from federation.exchange.batches import Ahead, Batch
 from federation.exchange.client import Peer
 from federation.exchange.config import ExchangeConfig
 from federation.exchange.lane import Halt, Idle, Lane, Send, Supply, Wait
 from federation.exchange.peers import Peers
-from federation.exchange.receipt import Expected, Line
+from federation.exchange.receipt import Expected
 from federation.exchange.sealing import Sealer, Speakers
 from federation.exchange.settling import Settlement
 from federation.exchange.storage.sending import LaneName, LaneState, Outgoing
@@ -40,7 +42,6 @@ _ALARM_SHARE = 5
 _PROBE_SECONDS = 0.5
 _FAILED_SECONDS = 1.0
 _BROKEN_SECONDS = 300.0
-_TAKEN = 200
 #: Failures on the way, which say nothing about the receiver.
 _CUT = frozenset({"federation.exchange_sending.unreachable", "federation.exchange_sending.no_address"})
 
@@ -65,36 +66,14 @@ class _Work:
         cut: the last try failed on the way, not by an answer: a sign of life is worth another try at once.
         wake: set to end a pause.
         bodies: detached bodies handed over since the last progress.
+        ahead: reads the envelopes, those of the next request while one is under way.
     """
 
+    ahead: Ahead
     memory: Lane | None = None
     cut: bool = False
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     bodies: set[bytes] = field(default_factory=set)
-
-
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """What was sent, and what came back.
-
-    Attributes:
-        plan: what was really sent.
-        wanted: how many were planned: the lane's window.
-    """
-
-    plan: Send
-    wanted: int
-    rows: Sequence[Outgoing]
-    lines: Sequence[Line]
-
-    def taken(self) -> bool:
-        """Say whether all of it seems to be taken; the receipts are not verified yet."""
-        whole = not self.plan.alone and len(self.lines) == len(self.rows)
-        return whole and all(line.status == _TAKEN for line in self.lines)
-
-    def next(self) -> Send:
-        """Return the plan of the batch behind this one."""
-        return Send(self.plan.epoch, self.plan.first + self.plan.count, self.wanted)
 
 
 class Sender:
@@ -222,7 +201,9 @@ class Sender:
         if peer is None:
             self._told.pop(name, None)
         else:
-            work = self._work.setdefault(name, _Work())
+            work = self._work.setdefault(
+                name, _Work(Ahead(partial(self._load, name), self._pool(name.stream)))
+            )
             self._tasks[name] = asyncio.create_task(self._serve(name, work, peer), name=f"lane {name.stream}")
 
     async def _serve(self, name: LaneName, work: _Work, peer: Peer) -> None:
@@ -241,6 +222,7 @@ class Sender:
             if pause > 0:
                 work.wake.clear()
                 await self._pause(work.wake, pause)
+        work.ahead.drop()
         self._work.pop(name, None)
 
     async def _step(self, name: LaneName, work: _Work, peer: Peer) -> float | None:
@@ -312,13 +294,14 @@ class Sender:
                 return
             batch = following
 
-    async def _post(self, name: LaneName, work: _Work, peer: Peer, plan: Send) -> "_Batch | None":
+    async def _post(self, name: LaneName, work: _Work, peer: Peer, plan: Send) -> Batch | None:
         """Send a batch; None when there is nothing behind the one before."""
-        pool = self._pool(name.stream)
-        found = await in_pool(pool, self._settlement.load, name, plan, self._config.batch_bytes)
+        found = await work.ahead.rows(plan)
         rows = await self._supplier.with_bodies(name, peer, found, work.bodies)
         if not rows:
             return None
+        if len(rows) == plan.count and not plan.alone:
+            work.ahead.begin(Send(plan.epoch, plan.first + plan.count, plan.count))
         tokens = [row.token for row in rows]
         if plan.alone:
             lines = await peer.send_alone(name.stream, plan.epoch, plan.first, tokens[0])
@@ -326,9 +309,12 @@ class Sender:
             lines = await peer.send(name.stream, tokens)
         work.cut = False
         self.counts.sent += len(rows)
-        return _Batch(Send(plan.epoch, plan.first, len(rows), plan.alone), plan.count, rows, lines)
+        return Batch(Send(plan.epoch, plan.first, len(rows), plan.alone), plan.count, rows, lines)
 
-    async def _settle(self, name: LaneName, work: _Work, memory: Lane, batch: "_Batch") -> None:
+    def _load(self, name: LaneName, plan: Send) -> Sequence[Outgoing]:
+        return self._settlement.load(name, plan, self._config.batch_bytes)
+
+    async def _settle(self, name: LaneName, work: _Work, memory: Lane, batch: Batch) -> None:
         try:
             result = await in_pool(
                 self._pool(name.stream),

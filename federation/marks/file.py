@@ -225,7 +225,7 @@ class MarkFile:
                 if not stat.S_ISREG(state.st_mode) or state.st_mode & 0o022 or state.st_uid != os.geteuid():
                     mode = f"{state.st_mode & 0o7777:04o}"
                     raise UntrustedError("federation.marks.open", field=str(self._path), mode=mode)
-                raw = opened.read(_LARGEST_FILE)
+                raw = opened.read(min(state.st_size + 1, _LARGEST_FILE))
         except OSError as error:
             raise UnavailableError(
                 "federation.marks.unreadable", field=str(self._path), reason=error.strerror

@@ -100,6 +100,7 @@ def exchange_received(
 def exchange_status(*, data: Data = DATA, as_json: Json = False) -> None:
     with at_node(data) as node:
         report = node.exchanging.status.report()
+        stale = node.prefixes.revoking.stale()
     reasons = [
         {
             "level": one.level.value,
@@ -141,6 +142,7 @@ def exchange_status(*, data: Data = DATA, as_json: Json = False) -> None:
             {
                 "level": level,
                 "reasons": reasons,
+                "stale_revocations": list(stale),
                 "sending": sending,
                 "receiving": receiving,
                 **report.numbers(),
@@ -156,7 +158,9 @@ def exchange_status(*, data: Data = DATA, as_json: Json = False) -> None:
         show_rows(("sender", "receiver", "stream", "received", "lag"), taken)
         for one in reasons:
             typer.echo(f"{'✗' if one['level'] == 'red' else '!'} {one['reason_zh']}\n  {one['reason_en']}")
-        if not reasons:
+        for issuer in stale:
+            say("revocations_stale", issuer=issuer)
+        if not reasons and not stale:
             say("exchange_green")
     if report.level.value == "red":
         raise typer.Exit(6)

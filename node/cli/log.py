@@ -48,19 +48,28 @@ def log_fsck(*, data: Data = DATA, as_json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-@log.command("prove", help=taught("log_prove"))
+# the hash of an envelope may begin with a dash
+@log.command("prove", help=taught("log_prove"), context_settings={"ignore_unknown_options": True})
 def log_prove(
     envelope: Annotated[str, typer.Argument(help=option("envelope"), show_default=False)],
     *,
     data: Data = DATA,
     out: Annotated[Path | None, typer.Option("--out", "-o", help=option("evidence_file"))] = None,
 ) -> None:
+    from federation.evidence import verifier
+
     with at_node(data) as node:
         made = node.exporter.export(envelope)
         anchor = node.prefixes.anchor()
     file = out or Path(f"{envelope}.evidence.json")
     file.write_bytes(made.data)
-    say("evidence_made", file=file, anchor=anchor.fingerprint if anchor else "")
+    fingerprint = anchor.fingerprint if anchor else ""
+    say("evidence_made", file=file, anchor=fingerprint)
+    # what a court will be told: also that no witness has seen it yet
+    finding = verifier.verify(made.data, fingerprint)
+    if not finding.holds:
+        typer.echo(f"{finding.text('zh')}\n{finding.text('en')}", err=True)
+        raise typer.Exit(1)
 
 
 @log.command("verify", help=taught("log_verify"))

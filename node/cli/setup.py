@@ -149,12 +149,17 @@ def _certificate(data: Path, names: list[str], chosen: dict[str, Any]) -> str:
 
 
 def _first(data: Path, prefix: str | None) -> dict[str, Any]:
-    """Make the database and, for a top node, root, top prefix and its Handle pair."""
+    """Make the database, the mark file and, for a top node, root, top prefix and its Handle pair."""
+    from federation.marks.content import INSTANCE_BYTES
     from node.accounts.account import handle_pair
     from registry.identifier import Prefix
     from registry.principal import Grant, Principal, Role
 
     with at_node(data) as node:
+        marks = node.exchanging.mark_file
+        # beside a database that was in use before, a new file would claim to know what it cannot
+        if not marks.exists() and not node.exchanging.election.last_fence():
+            marks.create(node.entropy(INSTANCE_BYTES))
         if prefix is None:
             return {}
         top = Prefix.parse(prefix, field="--prefix")

@@ -92,6 +92,14 @@ class Election:
         """The election this process has won and not lost yet."""
         return self._tenure
 
+    def last_fence(self) -> int:
+        """Return the fence of the last election that any process won over this database; 0 when there was none.
+
+        Raises:
+            UnavailableError: the database cannot be read.
+        """
+        return fence(self._database)
+
     async def check(self) -> HazlinkError | None:
         """Say why this process could not be elected although the lock was free; for the health report."""
         return self._problem

@@ -48,7 +48,9 @@ from federation.exchange.sender import Sender
 from federation.exchange.sessions import Sessions
 from federation.exchange.settling import Settlement
 from federation.exchange.status import ExchangeStatus
+from federation.log.checkpoint import Checkpoint
 from federation.log.forks import ForkWatch
+from federation.log.note import parse_note
 from federation.log.watched import KnownLogs
 from federation.marks.file import MarkFile
 from federation.queries.service import AnswerHandler, AskHandler, Queries
@@ -58,8 +60,11 @@ from node.election.service import Election
 from node.exchanging.below import Below
 from node.exchanging.logbook import Logbook
 from node.exchanging.witnessing import Witnessing
+from node.logs import logger
 from node.settings import Settings
 from registry.clock import Clock
+from registry.errors import HazlinkError
+from registry.identifier import Prefix
 from registry.prefixes.homes import Homes, Keys
 from registry.prefixes.service import Prefixes
 from registry.service import Registry
@@ -325,12 +330,19 @@ def build(ground: Ground) -> Exchanging:
         homes=homes,
         log=logbook.reader,
         writer_stopped=lambda: logbook.stopped,
-        skews=dict,
+        skews=peers.skews,
         disk=partial(_disk, settings.data),
         clock=clock,
         config=config,
     )
-    heads = Heads(database=database, speakers=homes, homes=homes, reaching=reaching, clock=clock)
+    heads = Heads(
+        database=database,
+        speakers=homes,
+        homes=homes,
+        reaching=reaching,
+        clock=clock,
+        saw=partial(_saw, known_logs, forks),
+    )
     proofs = Proofs(database=database, reaching=reaching, clock=clock)
     downward = Downward(
         database=database,
@@ -363,7 +375,14 @@ def build(ground: Ground) -> Exchanging:
         forks=forks,
         doors=Exchange(inbound=inbound, outbound=outbound),
         poller=poller,
-        head_sender=HeadSender(heads=heads, peers=peers, clock=clock, executor=executor, config=config),
+        head_sender=HeadSender(
+            heads=heads,
+            peers=peers,
+            clock=clock,
+            executor=executor,
+            config=config,
+            on_expected=sender.expected,
+        ),
         prover=Prover(
             proofs=proofs,
             peers=peers,
@@ -425,3 +444,15 @@ def _disk(folder: Path) -> float:
     """Return which part of the disk of the data folder is in use."""
     usage = shutil.disk_usage(folder)
     return usage.used / usage.total
+
+
+def _saw(logs: KnownLogs, forks: ForkWatch, sender: Prefix, note: bytes) -> None:
+    """Compare the checkpoint that came with a head with those of the same log seen elsewhere."""
+    try:
+        log = logs.find(Checkpoint.parse(parse_note(note).text).origin)
+        if log is not None:
+            forks.see(note, log.keys, via=sender.key)
+    except HazlinkError as error:
+        logger("node.exchange").warning(
+            "a checkpoint contradicts another", sender=sender.key, reason=str(error)
+        )

@@ -80,6 +80,7 @@ class Partition:
         ) as nodes:
             database = Database(database_url(nodes.below.data))
             asked = queue(database, (an_entry(number) for number in range(self.records)))
+            assert asked == self.records
             self.tell(f"{asked} envelopes asked for")
             nodes.proxy.part(silent=True)
             nodes.below.start()
@@ -120,7 +121,7 @@ class Partition:
         began, first, cut = time.monotonic(), progress(nodes.below.data).acked, False
         for turn in count():
             left = nodes.left()
-            if not left:
+            if not left and cut:
                 break
             rate = (self.records - left) / (time.monotonic() - began)
             self._watch(nodes, f"{left} without a receipt, {rate:.0f} envelopes/s")

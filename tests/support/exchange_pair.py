@@ -78,6 +78,7 @@ QUICK = ExchangeConfig(
     poll_wait_seconds=0.5,
     head_seconds=0.2,
     prove_seconds=0.2,
+    witness_seconds=0,
 )
 
 

@@ -23,7 +23,6 @@ __all__ = ["Fate", "FaultProxy", "Message", "Weather"]
 
 _T = TypeVar("_T")
 _MOST_HEAD = 65_536
-_MOST_BODY = 64 << 20
 #: A request held back goes on after so many others of its path, or after so many seconds.
 _OTHERS, _HELD_SECONDS = 3, 2.0
 _PATIENCE_SECONDS = 30.0
@@ -133,7 +132,7 @@ class FaultProxy:
         self._seen: Counter[tuple[str, str]] = Counter()
         self._held: dict[tuple[str, str], list[asyncio.Event]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._loop = asyncio.new_event_loop()
+        self._loop: asyncio.AbstractEventLoop
         self._thread = threading.Thread(target=self._run, name="fault proxy", daemon=True)
         self._server: asyncio.Server | None = None
         self._open: asyncio.Event | None = None
@@ -143,6 +142,7 @@ class FaultProxy:
         return f"http://127.0.0.1:{self.port}"
 
     def __enter__(self) -> Self:
+        self._loop = asyncio.new_event_loop()
         self._thread.start()
         self._call(self._listen())
         return self
@@ -228,7 +228,7 @@ class FaultProxy:
             return False
         await self._while_parted(reader)
         place = (request.method, request.path)
-        fate = self._fate(place)
+        fate = self.fate(place)
         self._passes(place)
         match fate:
             case Fate.LOST_BEFORE:
@@ -247,7 +247,8 @@ class FaultProxy:
         await _written(writer, shown, drip)
         return fate is not Fate.CUT and not answer.closes and not request.closes
 
-    def _fate(self, place: tuple[str, str]) -> Fate:
+    def fate(self, place: tuple[str, str]) -> Fate:
+        """Return what becomes of the next request of this method to this path; the seed decides."""
         number = self._seen[place]
         self._seen[place] += 1
         fate = self.weather.fate(Random(f"{self._seed} {place} {number}").random())
@@ -346,7 +347,7 @@ async def _read(reader: asyncio.StreamReader, *, to: str | None = None) -> Messa
     if "chunked" in named.get("transfer-encoding", "").lower():
         raw, body = await _chunks(reader)
     elif "content-length" in named:
-        raw = body = await reader.readexactly(min(int(named["content-length"]), _MOST_BODY))
+        raw = body = await reader.readexactly(int(named["content-length"]))
     elif to is None or to == "HEAD" or first.split(" ")[1] in _NO_BODY:
         raw = body = b""
     else:

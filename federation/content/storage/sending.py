@@ -161,14 +161,19 @@ class SendingUnit:
         ]
         put_rows(self._connection, sent, made)
 
-    def next_version(self, dataset: str, owner: str, key: str) -> int:
-        """Take the next version of one entry that is not compared by content."""
+    def next_version(self, dataset: str, owner: str, key: str, now: int) -> tuple[int, bool]:
+        """Take the next version of one entry that is not compared by content; say whether it is the first.
+
+        Never below the present second (`now`): what is told after an older backup was restored is newer for every
+        receiver than whatever was told before, though nothing here remembers that.
+        """
         asked = select(sent.c.version).where(
             sent.c.owner == owner, sent.c.dataset == dataset, sent.c.key == key
         )
-        version = int(self._connection.execute(asked.with_for_update()).scalar() or 0) + 1
+        known = int(self._connection.execute(asked.with_for_update()).scalar() or 0)
+        version = max(known + 1, now)
         self.put_sent(dataset, owner, [(key, version, bytes(32), False)])
-        return version
+        return version, not known
 
     def open_fault(self, owner: str, number: str) -> int | None:
         """Return the class of a fault that was told; 0 when it is over, None when there is none."""

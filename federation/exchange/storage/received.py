@@ -27,10 +27,11 @@ from federation.exchange.storage.tables import (
     exchange_refound,
     exchange_relayed,
 )
+from registry.storage.bulk import Insert
 
 __all__ = ["ReceivedUnit"]
 
-_PART = 500
+_PUT = Insert(exchange_in)
 
 
 class ReceivedUnit(NeighbourUnit):
@@ -80,8 +81,7 @@ class ReceivedUnit(NeighbourUnit):
 
     def put(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Put envelopes into the inbox; each mapping has the columns of `exchange_in`."""
-        if rows:
-            self._connection.execute(insert(exchange_in), [dict(row) for row in rows])
+        _PUT.run(self._connection, rows)
 
     def waiting(self, after: int, limit: int, pairs: Sequence[tuple[str, str]]) -> list[Waiting]:
         """Return envelopes that wait for a handler of one of these (type, schema), in the order of acceptance."""
@@ -226,6 +226,9 @@ class ReceivedUnit(NeighbourUnit):
         """Return, for envelopes that were in the log before a restore, where their leaf stands and the leaf."""
         found: dict[bytes, tuple[int, bytes]] = {}
         columns = exchange_refound.c
+        # nearly always there is nothing to look through
+        if self._connection.execute(select(columns.env).limit(1)).first() is None:
+            return found
         for part in parts(envs):
             rows = self._connection.execute(select(exchange_refound).where(columns.env.in_(part)))
             found.update((bytes(row.env), (int(row.leaf_index), bytes(row.leaf))) for row in rows)

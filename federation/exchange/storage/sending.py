@@ -4,17 +4,12 @@ Lock order in a transaction: the row `fence`, the rows of lanes (sorted), the co
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
 from typing import Any
 
 from sqlalchemy import (
-    ARRAY,
-    BigInteger,
     Connection,
-    LargeBinary,
-    String,
     bindparam,
-    cast,
-    delete,
     func,
     insert,
     select,
@@ -24,7 +19,6 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from federation.exchange.storage.sending_rows import (
-    ANSWERED,
     Acknowledgement,
     LaneName,
     LaneState,
@@ -35,7 +29,6 @@ from federation.exchange.storage.sending_rows import (
     pending_row,
     to_outgoing,
     to_state,
-    to_waiting,
 )
 from federation.exchange.storage.sending_tables import (
     exchange_lane,
@@ -46,6 +39,7 @@ from federation.exchange.storage.sending_tables import (
 )
 from registry.errors import ConflictError, UnavailableError
 from registry.identifier import Prefix
+from registry.storage.bulk import Bulk, Insert
 from registry.storage.tables import counter
 
 __all__ = [
@@ -97,8 +91,7 @@ class SendingUnit:
 
     def has_pending(self, stream: str) -> bool:
         """Say whether a draft waits on this stream."""
-        asked = select(exchange_pending.c.position).where(exchange_pending.c.stream == stream).limit(1)
-        return self._connection.execute(asked).first() is not None
+        return self._connection.execute(_HAS_PENDING, {"p_stream": stream}).first() is not None
 
     def pending_lanes(self, stream: str) -> Iterator[LaneName]:
         """Yield the lanes of a stream on which drafts wait; one step into the index for each."""
@@ -118,17 +111,16 @@ class SendingUnit:
         """Return the oldest drafts of a lane."""
         table = exchange_pending.c
         asked = (
-            select(exchange_pending)
+            select(*_PENDING_COLUMNS)
             .where(table.stream == lane.stream, table.iss == lane.iss.key, table.aud == lane.aud.key)
             .order_by(table.position)
             .limit(limit)
         )
-        return [to_waiting(row) for row in self._connection.execute(asked)]
+        return [Waiting(row[0], lane, *row[1:]) for row in self._connection.execute(asked)]
 
     def remove_pending(self, positions: Sequence[int]) -> None:
         """Take drafts out that were sealed or set aside."""
-        for part in _parts(positions):
-            self._connection.execute(delete(exchange_pending).where(exchange_pending.c.position.in_(part)))
+        _REMOVE.run(self._connection, [(position,) for position in positions])
 
     def set_aside(self, draft: Waiting, code: str, at: int) -> None:
         """Keep a draft that no envelope can carry, with the reason; the caller removes the pending row."""
@@ -209,8 +201,7 @@ class SendingUnit:
         Raises:
             IntegrityError: a number was given twice; nothing of the transaction may stand then.
         """
-        if envelopes:
-            self._connection.execute(insert(exchange_out), [out_row(made) for made in envelopes])
+        _ADD.run(self._connection, [out_row(made) for made in envelopes])
 
     def add_body(self, sha256: bytes, data: bytes, media: str, at: int) -> None:
         """Keep a detached body; one that is there already is the same."""
@@ -251,31 +242,17 @@ class SendingUnit:
             last = (row.epoch, row.seq)
         if last is None:
             return []
-        asked = select(exchange_out).where(*where, tuple_(table.epoch, table.seq) <= last)
-        return [to_outgoing(row) for row in self._connection.execute(asked.order_by(*order))]
+        asked = select(*_OUT).where(*where, tuple_(table.epoch, table.seq) <= last)
+        return [Outgoing(lane, *row) for row in self._connection.execute(asked.order_by(*order))]
 
     def acknowledge(self, lane: LaneName, epoch: int, acks: Sequence[Acknowledgement], at: int) -> None:
         """Store what receipts say about numbers of one lane; the lane itself is stored by the caller."""
         if not acks:
             return
-        rows = [
-            {
-                "v_seq": ack.seq,
-                "v_receipt": ack.receipt,
-                "v_outcome": ack.outcome,
-                "v_code": ack.code,
-                "v_leaf": ack.leaf_index,
-                "v_ack": ack.ack_index,
-            }
-            for ack in acks
-        ]
-        place = {"p_iss": lane.iss.key, "p_aud": lane.aud.key, "p_stream": lane.stream, "p_epoch": epoch}
-        fixed = {"p_at": at, **place}
-        if self._connection.dialect.name == "postgresql":
-            columns = {name: [row[name] for row in rows] for name in rows[0]}
-            self._connection.execute(_ACKNOWLEDGE_AT_ONCE, columns | fixed)
-        else:
-            self._connection.execute(_ACKNOWLEDGE, [row | fixed for row in rows])
+        rows = [(ack.receipt, ack.outcome, ack.code, ack.leaf_index, ack.ack_index, ack.seq) for ack in acks]
+        place = (lane.iss.key, lane.aud.key, lane.stream, epoch)
+        first, last = min(ack.seq for ack in acks), max(ack.seq for ack in acks)
+        _ACKNOWLEDGE.run(self._connection, rows, at, *place, first, last)
 
     def found(self, envs: Sequence[bytes]) -> dict[bytes, Outgoing]:
         """Return envelopes by hash."""
@@ -324,59 +301,37 @@ class SendingUnit:
         return int(self._connection.execute(select(func.count()).select_from(table)).scalar_one())
 
 
-_ACKNOWLEDGE = (
-    update(exchange_out)
-    .where(
-        exchange_out.c.iss == bindparam("p_iss"),
-        exchange_out.c.aud == bindparam("p_aud"),
-        exchange_out.c.stream == bindparam("p_stream"),
-        exchange_out.c.epoch == bindparam("p_epoch"),
-        exchange_out.c.seq == bindparam("v_seq"),
-    )
-    .values(
-        state=ANSWERED,
-        receipt=bindparam("v_receipt"),
-        outcome=bindparam("v_outcome"),
-        code=bindparam("v_code"),
-        acked_at=bindparam("p_at"),
-        leaf_index=bindparam("v_leaf"),
-        ack_index=bindparam("v_ack"),
-    )
+#: Asked by every stream several times a second.
+_HAS_PENDING = (
+    select(exchange_pending.c.position).where(exchange_pending.c.stream == bindparam("p_stream")).limit(1)
 )
 
+#: The columns of a draft in the order of `Waiting`, without its lane.
+_PENDING_COLUMNS = tuple(exchange_pending.c[field.name] for field in fields(Waiting) if field.name != "lane")
 
-def _given(name: str, kind: Any) -> Any:
-    # said aloud: an array of nothing but NULL would else count as text
-    return cast(bindparam(name), ARRAY(kind))
+#: The columns of an envelope in the order of `Outgoing`, behind its lane.
+_OUT = tuple(exchange_out.c[field.name] for field in fields(Outgoing) if field.name != "lane")
 
+_ADD = Insert(exchange_out)
 
-#: The same in one statement: PostgreSQL would else be asked once for each row.
-_GIVEN = func.unnest(
-    _given("v_seq", BigInteger),
-    _given("v_receipt", LargeBinary),
-    _given("v_outcome", String),
-    _given("v_code", String),
-    _given("v_leaf", BigInteger),
-    _given("v_ack", BigInteger),
-).table_valued("seq", "receipt", "outcome", "code", "leaf", "ack", name="given").render_derived()
-_ACKNOWLEDGE_AT_ONCE = (
-    update(exchange_out)
-    .where(
-        exchange_out.c.iss == bindparam("p_iss"),
-        exchange_out.c.aud == bindparam("p_aud"),
-        exchange_out.c.stream == bindparam("p_stream"),
-        exchange_out.c.epoch == bindparam("p_epoch"),
-        exchange_out.c.seq == _GIVEN.c.seq,
-    )
-    .values(
-        state=ANSWERED,
-        receipt=_GIVEN.c.receipt,
-        outcome=_GIVEN.c.outcome,
-        code=_GIVEN.c.code,
-        acked_at=bindparam("p_at"),
-        leaf_index=_GIVEN.c.leaf,
-        ack_index=_GIVEN.c.ack,
-    )
+_REMOVE = Bulk(
+    "DELETE FROM exchange_pending WHERE position = ?",
+    "DELETE FROM exchange_pending WHERE position = ANY(%s::bigint[])",
+    ["bigint"],
+)
+
+#: The range of numbers says nothing new, but keeps PostgreSQL from looking through the whole lane.
+_ACKNOWLEDGE = Bulk(
+    "UPDATE exchange_out SET state = 1, receipt = ?1, outcome = ?2, code = ?3, leaf_index = ?4, ack_index = ?5,"
+    " acked_at = ?7 WHERE iss = ?8 AND aud = ?9 AND stream = ?10 AND epoch = ?11 AND seq BETWEEN ?12 AND ?13"
+    " AND seq = ?6",
+    "WITH given (receipt, outcome, code, leaf, ack, seq) AS (SELECT * FROM"
+    " unnest(%s::bytea[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[]))"
+    " UPDATE exchange_out AS kept SET state = 1, receipt = given.receipt, outcome = given.outcome,"
+    " code = given.code, leaf_index = given.leaf, ack_index = given.ack, acked_at = %s FROM given"
+    " WHERE kept.iss = %s AND kept.aud = %s AND kept.stream = %s AND kept.epoch = %s"
+    " AND kept.seq BETWEEN %s AND %s AND kept.seq = given.seq",
+    ["bytea", "text", "text", "bigint", "bigint", "bigint"],
 )
 
 

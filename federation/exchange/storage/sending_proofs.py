@@ -35,12 +35,16 @@ _PROVE = (
 
 
 #: The same in one statement: PostgreSQL would else be asked once for each row.
-_GIVEN = func.unnest(
-    cast(bindparam("v_env"), ARRAY(LargeBinary)),
-    cast(bindparam("v_proof"), ARRAY(LargeBinary)),
-    cast(bindparam("v_size"), ARRAY(BigInteger)),
-    cast(bindparam("v_origin"), ARRAY(String)),
-).table_valued("env", "proof", "size", "origin", name="given").render_derived()
+_GIVEN = (
+    func.unnest(
+        cast(bindparam("v_env"), ARRAY(LargeBinary)),
+        cast(bindparam("v_proof"), ARRAY(LargeBinary)),
+        cast(bindparam("v_size"), ARRAY(BigInteger)),
+        cast(bindparam("v_origin"), ARRAY(String)),
+    )
+    .table_valued("env", "proof", "size", "origin", name="given")
+    .render_derived()
+)
 _PROVE_AT_ONCE = (
     update(exchange_out)
     .where(exchange_out.c.env == _GIVEN.c.env)

@@ -21,7 +21,6 @@ __all__ = [
     "place",
     "to_outgoing",
     "to_state",
-    "to_waiting",
 ]
 
 #: `state` of an envelope that has its receipt.
@@ -168,21 +167,6 @@ def pending_row(draft: Waiting, position: int) -> dict[str, Any]:
         "jti": draft.jti,
         "at": draft.at,
     }
-
-
-def to_waiting(row: Row[Any]) -> Waiting:
-    """Return the draft of a row."""
-    return Waiting(
-        position=row.position,
-        lane=_name(row),
-        type=row.type,
-        schema=row.schema,
-        body=bytes(row.body),
-        media=row.media,
-        ref=row.ref,
-        at=row.at,
-        jti=row.jti,
-    )
 
 
 def lane_row(state: LaneState) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def _key(length: int) -> String:
 
 
 def _position() -> BigInteger:
-    return BigInteger().with_variant(Integer, "sqlite")  # type: ignore[return-value]  # a variant is one
+    return BigInteger().with_variant(Integer, "sqlite")
 
 
 #: What business transactions want sent, in the order of their commits; a row is gone once it is sealed.

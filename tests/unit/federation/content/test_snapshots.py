@@ -82,11 +82,12 @@ def test_every_dataset_that_is_not_a_notice_has_one_source(park):
 
 def test_a_prefix_tells_who_it_belongs_to_and_again_only_when_that_changed(park):
     source = source_of(park, "t1")
-    assert told(park, source)[0]["content"] == {"prefix": "88.107"}
+    (first,) = told(park, source)
+    assert first["content"] == {"prefix": "88.107"}
     assert told(park, source) == []
     enterprise(park, "88.107/ENTERPRISE", ADDRESS="青岛")
     (entry,) = told(park, source)
-    assert entry["version"] == 2
+    assert entry["version"] > first["version"]
     assert entry["content"] == {
         "prefix": "88.107",
         "name": "示例化工",
@@ -121,7 +122,7 @@ def test_enterprises_below_are_told_hourly_as_they_come_and_go(tmp_path, park, c
     park.prefixes.revoke(admin_of("88.107"), Prefix("88.107.1001"), reason="closed")
     clock.time += HOUR
     (entry,) = told(park, subjects)
-    assert (entry["operation"], entry["version"], entry["content"]) == (2, 2, {"prefix": "88.107.1001"})
+    assert (entry["operation"], entry["content"]) == (2, {"prefix": "88.107.1001"})
     clock.time += HOUR
     assert told(park, subjects) == []
 

@@ -89,7 +89,11 @@ def test_cursors_and_what_was_sent_are_remembered(tables):
 def test_versions_of_notices_grow(tables):
     with tables.write() as connection:
         unit = SendingUnit(connection)
-        assert [unit.next_version("alarm", "88.107", "A") for _ in range(3)] == [1, 2, 3]
+        assert [unit.next_version("alarm", "88.107", "A", 7) for _ in range(3)] == [
+            (7, True),
+            (8, False),
+            (9, False),
+        ]
         assert unit.open_fault("88.107", "f") is None
         unit.put_fault("88.107", "f", 2)
         assert unit.open_fault("88.107", "f") == 2

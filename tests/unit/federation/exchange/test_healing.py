@@ -11,6 +11,8 @@ from federation.marks.content import RESERVED_AT_ONCE, CheckpointMark, Content, 
 from registry.errors import ConflictError, UnavailableError, UntrustedError
 from registry.storage.engine import Database
 from registry.trust.encoding import b64u
+from registry.trust.historical import HistoricalKey, issue_history
+from registry.trust.statement import StatementKey
 from tests.support.exchange_healing import (
     LANE,
     FakeReceivers,
@@ -20,7 +22,7 @@ from tests.support.exchange_healing import (
 )
 from tests.support.exchange_nodes import a_desk
 from tests.support.exchange_wire import PARK, WORKS, sealed
-from tests.support.trust import a_signer
+from tests.support.trust import DAY, NOW, a_chain, a_signer
 
 NAME = lane_name(*LANE)
 ORIGIN = "88.107.1001/log1"
@@ -138,6 +140,29 @@ async def test_fault_14_a_sender_restored_from_an_old_backup_notices_and_takes_e
     assert works.unanswered() == []
     with park.database.read() as connection:
         assert ReceivedUnit(connection).lane((WORKS.key, PARK.key, "register")).next_seq == 9
+
+
+@pytest.mark.parametrize("listed", [True, False])
+async def test_fault_14_what_a_key_signed_that_was_rotated_since_comes_back_by_the_list_of_keys(
+    works, park, listed
+):
+    works.send(park, 1)
+    works.publish()
+    picture = works.picture()
+    works.send(park, 2, 3)
+    works.publish()
+    before, old = works.everything(), a_signer(WORKS.key)
+    works.restore(picture)
+    new = StatementKey.of(a_signer("the works' next key"), nbf=NOW)
+    works.homes.tree = a_chain("88", "88.107", "88.107.1001", changed={WORKS.key: {"keys": (new,), "ver": 2}})
+    kept = HistoricalKey(kid=old.kid, alg=old.alg, jwk=old.jwk, use="sig", iat=NOW - DAY, exp=NOW + DAY)
+    token = issue_history(a_signer("88.107"), issuer=PARK, subject=WORKS, ver=1, iat=NOW, keys=[kept])
+    works.history = {WORKS: token if listed else None}.get
+    done = await works.healer(FakeReceivers(park)).heal(works.fence)
+    assert done.envelopes == (2 if listed else 0)
+    assert (works.everything() == before) is listed
+    # without the list the node no longer knows its own hand: the lane begins anew, or stays stopped
+    assert bool(done.epochs or done.stopped) is not listed
 
 
 async def test_fault_14_what_was_sealed_and_never_witnessed_comes_back_from_the_receiver_alone(works, park):

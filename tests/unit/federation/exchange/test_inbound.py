@@ -83,6 +83,43 @@ def test_an_epoch_needs_the_senders_own_signature_and_its_superiors(park):
     park.inbound.announce(WORKS, statement, good)
 
 
+def test_fault_14_the_superior_of_the_sender_consents_whoever_receives(database):
+    """A lane from 88.107 down to its child: 88 consents once for each epoch, and opens nothing itself."""
+    top = a_desk(database, "88")
+    top.inbound.introduce(PARK, TREE.tokens_of("88.107"))
+    down = {"signer": a_signer("88.107"), "iss": PARK, "aud": WORKS, "stream": "control"}
+    statement = announced(**down)
+    consent = top.inbound.countersign(PARK, statement)
+    epochs.require_pair(
+        epochs.read(statement), epochs.read_countersignature(consent), epochs.read(statement).iss.parent
+    )
+    assert top.inbound.countersign(PARK, statement) == consent
+    for other in ({"last_seq_known": 9}, {"epoch": 3}):
+        with pytest.raises(ConflictError):
+            top.inbound.countersign(PARK, announced(**down, **other))
+    # it may have gone through epochs of which only its mark file knows
+    top.inbound.countersign(PARK, announced(**down, old_epoch=4, epoch=5))
+    with pytest.raises(ConflictError):
+        top.inbound.countersign(PARK, announced(**down, old_epoch=2, epoch=3))
+    with pytest.raises(UntrustedError):
+        top.inbound.announce(PARK, statement, consent)
+    with database.read() as connection:
+        log = LogUnit(connection)
+        assert [Leaf.decode(raw).kind for raw in log.leaves(0, log.size())] == ["epoch"] * 2
+        assert ReceivedUnit(connection).lanes() == []
+
+
+def test_a_child_that_lost_everything_knows_its_superior_by_its_own_chain(database):
+    works = a_desk(database, "88.107.1001")
+    statement = announced(signer=a_signer("88.107"), iss=PARK, aud=WORKS, stream="control")
+    consent = epochs.countersign(a_signer("88"), epochs.read(statement), iss=PARK.parent, iat=NOW)
+    works.inbound.announce(PARK, statement, consent)
+    works.inbound.announce(PARK, statement, consent)
+    with database.read() as connection:
+        row = ReceivedUnit(connection).lane((PARK.key, WORKS.key, "control"))
+    assert (row.epoch, row.next_seq) == (2, 1)
+
+
 def test_nobody_fills_the_disk_with_bodies_that_no_envelope_names(park):
     for number in range(7):
         data = bytes([number]) * (9 * 1024 * 1024)

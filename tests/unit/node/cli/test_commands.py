@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import pytest
 from typer.main import get_command
@@ -9,8 +10,10 @@ from typer.testing import CliRunner
 
 from node import cli
 from node.cli import app
-from node.cli.base import exit_code
+from node.cli.base import at_node, exit_code
+from node.election.storage import raise_fence
 from registry.errors import HazlinkError, NotFoundError
+from registry.prefixes.revoking import Revoking
 from tests.unit.node.test_problems import all_errors
 
 run = CliRunner()
@@ -82,10 +85,35 @@ def test_a_refusal_is_told_in_both_languages_with_its_exit_code(tmp_path, monkey
 def test_init_makes_one_node_and_never_a_second_over_it(top):
     assert {"hazlink.toml", "hazlink.sqlite3", "keys", "secrets"} <= {file.name for file in top.iterdir()}
     assert oct(top.stat().st_mode & 0o777) == "0o700"
+    assert (top / "marks" / "exchange.json").is_file()
     with pytest.raises(HazlinkError, match="already"):
         invoke("init", data=top)
     shown = json.loads(invoke("settings", data=top))
     assert shown["peers"]["allow_loopback_peers"] is True
+
+
+def test_a_copied_folder_has_a_mark_file_and_none_is_made_beside_a_database_in_use(top, tmp_path):
+    shutil.copytree(top, tmp_path / "copy")
+    url = f"sqlite:///{tmp_path / 'copy' / 'hazlink.sqlite3'}"
+    assert (tmp_path / "copy" / "marks" / "exchange.json").read_bytes() == (
+        top / "marks" / "exchange.json"
+    ).read_bytes()
+    with at_node(tmp_path / "copy") as node:
+        raise_fence(node.exchanging.database, 3)
+    invoke("init", "--database-url", url, data=tmp_path / "anew")
+    assert not (tmp_path / "anew" / "marks" / "exchange.json").exists()
+
+
+def test_a_list_of_revocations_that_has_expired_is_a_warning_and_no_more(top, tmp_path, monkeypatch):
+    data = tmp_path / "data"
+    shutil.copytree(top, data)
+    assert json.loads(invoke("exchange", "status", "--json", data=data))["stale_revocations"] == []
+    monkeypatch.setattr(Revoking, "stale", lambda _: ("88.107",))
+    assert json.loads(invoke("exchange", "status", "--json", data=data))["stale_revocations"] == ["88.107"]
+    told = invoke("exchange", "status", data=data)
+    assert "88.107 的撤销列表已过期" in told
+    assert "the revocation list of 88.107 has expired" in told
+    assert "✓" in invoke("check", data=data)
 
 
 def test_root_and_prefix_go_together(tmp_path):

@@ -183,3 +183,31 @@ def test_the_general_form_is_read_as_strictly():
     assert reason(jws.parse_general, "x" * 11, typ=TYPE, max_bytes=10) == "jws_size"
     assert reason(jws.parse_general, '{"payload":"","payload":""}', typ=TYPE) == "json_duplicate"
     assert reason(jws.parse_general, "\ud800", typ=TYPE) == "json_utf8"
+
+
+@pytest.mark.parametrize("alg", ALGS)
+@given(payload=st.binary(max_size=200))
+def test_what_was_just_signed_is_what_a_reader_makes_of_it(alg, payload):
+    made = jws.signed(a_signer(alg=alg), TYPE, payload)
+    token = f"{made.signing_input.decode()}.{b64u(made.signature)}"
+    assert jws.parse(token, typ=TYPE) == made
+    jws.verify(made, admit(a_signer(alg=alg).jwk, ALGS))
+
+
+def test_what_a_reader_would_refuse_is_not_made():
+    length = len(jws.sign(SIGNER, TYPE, b"x" * 100))
+    assert jws.signed(SIGNER, TYPE, b"x" * 100, max_bytes=length)
+    assert reason(jws.signed, SIGNER, TYPE, b"x" * 100, max_bytes=length - 1, kind=LimitError) == "jws_size"
+
+    class Short:
+        alg, kid, jwk = SIGNER.alg, SIGNER.kid, SIGNER.jwk
+
+        def sign(self, data):
+            return SIGNER.sign(data)[:63]
+
+    assert reason(jws.signed, Short(), TYPE, b"{}", kind=MalformedError) == "jws_signature_length"
+    Short.kid = "not a thumbprint"
+    assert reason(jws.signed, Short(), TYPE, b"{}", kind=MalformedError) in {
+        "jws_kid",
+        "jws_signature_length",
+    }

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry.errors import MalformedError
+from registry.trust import strict_json
 from registry.trust.strict_json import MAX_INTEGER, loads
 
 DOCUMENTS = st.recursive(
@@ -84,3 +85,78 @@ def test_hostile_texts_cost_time_in_proportion_to_their_length(hostile):
 def test_whatever_the_bytes_are_the_answer_is_a_document_or_a_refusal(data):
     with contextlib.suppress(MalformedError):
         json.dumps(loads(data), allow_nan=False).encode()
+
+
+#: Texts near JSON: every piece that two readers like to differ about.
+_PIECES = st.lists(
+    st.sampled_from(
+        [
+            "{",
+            "}",
+            "[",
+            "]",
+            ",",
+            ":",
+            " ",
+            '"a"',
+            '"b"',
+            '"\\u0061"',
+            '"\\ud800"',
+            '"\u00e9"',
+            '"/"',
+            '"\\/"',
+            "0",
+            "-0",
+        ]
+        + [
+            "1",
+            "-1",
+            "1.0",
+            "1e2",
+            "1E2",
+            "-0.0",
+            "0.1",
+            "1e999",
+            "9007199254740991",
+            "9007199254740992",
+            "1e16",
+        ]
+        + [
+            "100000000000000000000",
+            "true",
+            "false",
+            "null",
+            "NaN",
+            "Infinity",
+            '"a":1',
+            '{"a":1,"b":2}',
+            '{"a":1,"a":1}',
+        ]
+    ),
+    max_size=8,
+).map("".join)
+
+
+def _outcome(read, data):
+    try:
+        return "read", read(data)
+    except MalformedError as refused:
+        return "refused", refused.code
+
+
+@given(
+    _PIECES | DOCUMENTS.map(lambda document: json.dumps(document, separators=(",", ":"), ensure_ascii=False))
+)
+def test_the_quick_way_says_what_the_careful_one_says(text):
+    data = text.encode()
+    quick = _outcome(loads, data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(strict_json, "_as_written", lambda _: strict_json._OTHER)
+        careful = _outcome(loads, data)
+    assert quick == careful
+    # 1, 1.0 and True are equal, but not the same
+    assert repr(quick) == repr(careful)
+
+
+def test_a_plain_document_takes_the_quick_way():
+    assert strict_json._as_written(b'{"a":[1,2.5,null,true,"\xc3\xa9"]}') is not strict_json._OTHER
