@@ -11,7 +11,7 @@ class ExchangeConfig:
 
     Attributes:
         seal_chunk: drafts that get their numbers in one transaction; small, so that an alarm never waits long.
-        seal_seconds: pause between two looks for new drafts; the alarm stream is looked at five times as often.
+        seal_seconds: pause between two looks for new drafts; the alarm stream is looked at ten times as often.
         batch_envelopes: envelopes in one request at most.
         batch_bytes: bytes of envelopes in one request at most, however few they then are.
         lanes_at_once: lanes of one stream that are sent on at the same time.
@@ -38,11 +38,11 @@ class ExchangeConfig:
     """
 
     seal_chunk: int = 256
-    seal_seconds: float = 0.25
+    seal_seconds: float = 1.0
     batch_envelopes: int = 256
     batch_bytes: int = 4 << 20
     lanes_at_once: int = 8
-    look_seconds: float = 0.5
+    look_seconds: float = 2.0
     poll_backoff_seconds: float = 1.0
     request_seconds: float = 60.0
     answer_bytes: int = 16 << 20

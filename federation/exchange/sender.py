@@ -38,7 +38,7 @@ __all__ = ["Counts", "Sender", "first_of"]
 
 _LOG = logging.getLogger("federation.exchange.sender")
 _ALARM = "alarm"
-_ALARM_SHARE = 5
+_ALARM_SHARE = 10
 _PROBE_SECONDS = 0.5
 _FAILED_SECONDS = 1.0
 _BROKEN_SECONDS = 300.0

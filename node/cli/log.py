@@ -81,7 +81,8 @@ def log_verify(
 ) -> None:
     from federation.evidence import verifier
 
-    words = [str(file), *(("--anchor", anchor) if anchor else ()), *(("--json",) if as_json else ())]
+    # one word: a fingerprint may begin with a dash
+    words = [str(file), *((f"--anchor={anchor}",) if anchor else ()), *(("--json",) if as_json else ())]
     raise typer.Exit(verifier.main(words))
 
 

@@ -92,7 +92,7 @@ class Passing:
         return True
 
     def _verdict(self, file: Path, anchor: str) -> Any:
-        return self._owner.verdict("log", "verify", str(file), "--anchor", anchor, "--json")
+        return self._owner.verdict("log", "verify", str(file), f"--anchor={anchor}", "--json")
 
     def _anchor(self) -> str:
         return str(self._owner.command("prefixes")["anchor"])

@@ -171,7 +171,9 @@ def test_the_hosted_enterprise_moves_to_its_own_node_and_no_identifier_changes(s
     )
     new_chain, new_claims, _ = issuer_and_claims(own, NAMES[2])
     assert new_claims.version == 2
-    assert new_chain.sha256 == chain.sha256
+    # the statement may have been renewed meanwhile, to name the new node's log: the keys it vouches for are the same
+    assert [key.kid for key in new_chain.leaf.keys] == [key.kid for key in chain.leaf.keys]
+    assert new_chain.tokens[1:] == chain.tokens[1:]
     for name in NAMES:
         assert issuer_and_claims(top, name)[0].subject.key == SMALL
 

@@ -79,7 +79,7 @@ async def test_without_a_pin_the_certificate_store_decides(http, certificate):
         await knowing.close()
 
 
-async def test_plain_http_is_for_loopback_by_setting(http):
+async def test_fault_08_plain_http_is_for_loopback_by_setting(http):
     async with served(a_batch()) as server:
         assert len(await ask(http, server)) == 1
         strict = GuardedHttp(GuardConfig())
@@ -91,7 +91,7 @@ async def test_plain_http_is_for_loopback_by_setting(http):
     assert server.connections == 1
 
 
-async def test_a_redirect_is_not_followed(http):
+async def test_fault_08_a_redirect_is_not_followed(http):
     async with served(a_batch()) as target:
         reply = a_reply(status="302 Found", Location=f"http://127.0.0.1:{target.port}/")
         async with served(reply) as server:
@@ -100,7 +100,7 @@ async def test_a_redirect_is_not_followed(http):
     assert target.connections == 0
 
 
-async def test_a_huge_reply_is_cut_off(http):
+async def test_fault_08_a_huge_reply_is_cut_off(http):
     async def flood(_, writer):
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
         while True:
@@ -112,7 +112,7 @@ async def test_a_huge_reply_is_cut_off(http):
             await ask(http, server)
 
 
-async def test_a_reply_that_drips_ends_at_the_deadline(http):
+async def test_fault_08_a_reply_that_drips_ends_at_the_deadline(http):
     async def drip(_, writer):
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
         while True:

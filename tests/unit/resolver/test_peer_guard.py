@@ -45,7 +45,7 @@ PLANT = PeerGuard(GuardConfig(allowed_networks=("10.20.0.0/16", "fd00:20::/32"))
         "not an address",
     ],
 )
-def test_special_addresses_are_refused_in_every_disguise(address):
+def test_fault_08_special_addresses_are_refused_in_every_disguise(address):
     assert not STRICT.admit(address)
 
 
@@ -88,7 +88,7 @@ def test_loopback_is_admitted_by_setting_alone():
         "https://例子.example",
     ],
 )
-def test_odd_addresses_are_refused_before_anything_is_looked_up(url):
+def test_fault_08_odd_addresses_are_refused_before_anything_is_looked_up(url):
     with pytest.raises(UntrustedError):
         STRICT.check_url(url)
 
@@ -100,12 +100,12 @@ def test_plain_http_passes_the_spelling_check_by_setting_alone():
 
 
 @pytest.mark.parametrize("host", ["2130706433", "0x7f000001", "127.1", "localhost", "0177.0.0.1"])
-async def test_other_spellings_of_loopback_are_refused_by_what_they_mean(host):
+async def test_fault_08_other_spellings_of_loopback_are_refused_by_what_they_mean(host):
     with pytest.raises(UntrustedError):
         await STRICT.addresses(host, 443)
 
 
-async def test_of_a_mixed_name_only_the_allowed_addresses_remain(monkeypatch):
+async def test_fault_08_of_a_mixed_name_only_the_allowed_addresses_remain(monkeypatch):
     async def mixed(*_, **__):
         found = ["169.254.169.254", "10.20.0.7", "10.20.0.7", "::ffff:10.99.0.1"]
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, 443)) for one in found]

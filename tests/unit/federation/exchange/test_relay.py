@@ -1,14 +1,12 @@
 import orjson
 import pytest
-from sqlalchemy import select
 
 from federation.exchange.envelope import ENVELOPE_TYPE, read
 from federation.exchange.handlers import Handlers
 from federation.exchange.outbox import to_draft
 from federation.exchange.relay import RELAY_TYPE, RelayForm, RelayStreams, innermost, relay_schema
 from federation.exchange.storage.received import ReceivedUnit
-from federation.exchange.storage.sending_rows import to_waiting
-from federation.exchange.storage.sending_tables import exchange_pending
+from federation.exchange.storage.sending import SendingUnit
 from federation.exchange.streams import STREAMS
 from registry.errors import MalformedError
 from registry.identifier import Prefix
@@ -45,8 +43,14 @@ def around(pen, inner, *, tokens=TOKENS, **body):
 
 def drafts(desk):
     with desk.database.read() as connection:
-        rows = connection.execute(select(exchange_pending).order_by(exchange_pending.c.position)).all()
-    return [to_draft(to_waiting(row)) for row in rows]
+        unit = SendingUnit(connection)
+        waiting = [
+            one
+            for stream in STREAMS
+            for lane in unit.pending_lanes(stream)
+            for one in unit.pending(lane, 100)
+        ]
+    return [to_draft(one) for one in sorted(waiting, key=lambda one: one.position)]
 
 
 def changed(envelope, signer, **claims):
