@@ -1,5 +1,6 @@
 """Reading ahead: what lies ready is used when it is what is wanted, and never hides anything."""
 
+import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -57,7 +58,7 @@ async def test_what_was_sealed_in_the_meantime_is_not_left_out(executor):
     ahead = Ahead(shelf.load, executor)
     ahead.begin(Send(1, 3, 4))
     while not shelf.asked:
-        shelf.free.wait(0.001)
+        await asyncio.sleep(0.001)
     shelf.last = 6
     assert await ahead.rows(Send(1, 3, 4)) == [3, 4, 5, 6]
 
@@ -71,7 +72,7 @@ async def test_an_error_ahead_is_told_when_it_is_due_and_only_if_it_still_holds(
         await ahead.rows(Send(1, 3, 2))
     ahead.begin(Send(1, 3, 2))
     while len(shelf.asked) < 3:
-        shelf.free.wait(0.001)
+        await asyncio.sleep(0.001)
     shelf.error = None
     assert await ahead.rows(Send(1, 3, 2)) == [3, 4]
 

@@ -87,54 +87,11 @@ def test_whatever_the_bytes_are_the_answer_is_a_document_or_a_refusal(data):
         json.dumps(loads(data), allow_nan=False).encode()
 
 
-#: Texts near JSON: every piece that two readers like to differ about.
-_PIECES = st.lists(
-    st.sampled_from(
-        [
-            "{",
-            "}",
-            "[",
-            "]",
-            ",",
-            ":",
-            " ",
-            '"a"',
-            '"b"',
-            '"\\u0061"',
-            '"\\ud800"',
-            '"\u00e9"',
-            '"/"',
-            '"\\/"',
-            "0",
-            "-0",
-        ]
-        + [
-            "1",
-            "-1",
-            "1.0",
-            "1e2",
-            "1E2",
-            "-0.0",
-            "0.1",
-            "1e999",
-            "9007199254740991",
-            "9007199254740992",
-            "1e16",
-        ]
-        + [
-            "100000000000000000000",
-            "true",
-            "false",
-            "null",
-            "NaN",
-            "Infinity",
-            '"a":1',
-            '{"a":1,"b":2}',
-            '{"a":1,"a":1}',
-        ]
-    ),
-    max_size=8,
-).map("".join)
+#: Pieces of JSON, and every one that two readers like to differ about.
+_PIECES = r"""{ } [ ] , : "a" "b" "\u0061" "\ud800" "é" "/" "\/" 0 -0 1 -1 1.0 1e2 1E2 -0.0 0.1 1e999 1e16
+9007199254740991 9007199254740992 100000000000000000000 true false null NaN Infinity
+"a":1 {"a":1,"b":2} {"a":1,"a":1} [1,{}]"""
+_NEARLY = st.lists(st.sampled_from(_PIECES.split()) | st.just(" "), max_size=8).map("".join)
 
 
 def _outcome(read, data):
@@ -145,7 +102,7 @@ def _outcome(read, data):
 
 
 @given(
-    _PIECES | DOCUMENTS.map(lambda document: json.dumps(document, separators=(",", ":"), ensure_ascii=False))
+    _NEARLY | DOCUMENTS.map(lambda document: json.dumps(document, separators=(",", ":"), ensure_ascii=False))
 )
 def test_the_quick_way_says_what_the_careful_one_says(text):
     data = text.encode()
