@@ -1,4 +1,4 @@
-"""The tables of the exchange in a database of a test, for as long as no migration makes them."""
+"""The tables of the exchange in a database of a test, where the test did not bring the schema up to date itself."""
 
 from importlib import import_module
 from importlib.util import find_spec
