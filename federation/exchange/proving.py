@@ -34,6 +34,7 @@ from federation.log.proof import TlogProof
 from federation.log.reading import MAX_PROOFS, proofs_in
 from federation.log.storage import ForkRow, LogUnit, WitnessUnit
 from federation.log.tiles import HEIGHT, TileHashes, TileName, name_of, width_at
+from federation.log.watched import owner_of
 from registry.clock import Clock
 from registry.errors import HazlinkError, MalformedError, NotFoundError, UntrustedError
 from registry.identifier import Prefix
@@ -293,7 +294,7 @@ class Prover:
         signed = open_checkpoint(note, key)
         await self._continues(signed, note, peer)
         waited = self._clock.now() - (rows[-1].acked_at or 0)
-        if not _is_cosigned(note) and waited < self._config.witness_seconds:
+        if not _is_witnessed(note, iss, aud) and waited < self._config.witness_seconds:
             # A proof that nobody witnessed convinces nobody: the next checkpoint will be cosigned.
             return 0
         proofs = await in_pool(self._executor, check_proofs, rows, told, signed)
@@ -328,10 +329,16 @@ class Prover:
             _LOG.info("pruning: %s", error)
 
 
-def _is_cosigned(note: bytes) -> bool:
-    """Say whether a checkpoint carries more than the signature of its own log."""
-    parsed = parse_note(note)
-    return len({signature.name for signature in parsed.signatures}) > 1
+def _is_witnessed(note: bytes, iss: Prefix, aud: Prefix) -> bool:
+    """Say whether somebody signed a checkpoint whom the sender can vouch for: itself, or a prefix above it.
+
+    Another child of the receiver may have cosigned first; its chain is not known here, so it would convince nobody.
+    """
+    for signature in parse_note(note).signatures:
+        witness = owner_of(signature.name)
+        if witness is not None and witness != aud and witness.contains(iss):
+            return True
+    return False
 
 
 class _Wanted(Exception):  # noqa: N818 — carries a question, not a failure
