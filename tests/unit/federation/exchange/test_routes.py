@@ -1,6 +1,6 @@
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 
 import httpx
 import orjson
@@ -10,6 +10,7 @@ from federation.exchange.access import ACCESS
 from federation.exchange.pressure import Pressure
 from federation.exchange.receipt import Line
 from federation.exchange.routes import LARGER, Exchange, make_router
+from federation.exchange.streams import STREAMS
 from node.accounts.authenticator import AccountAuthenticator
 from node.accounts.throttle import Throttle
 from node.accounts.tokens import NodeTokens, Tokens
@@ -253,7 +254,10 @@ async def test_what_is_too_much_or_no_stream_is_refused_whole(house):
 
 
 async def test_fault_23_a_peer_that_floods_waits_for_itself_alone(house):
-    with house.pressure.admitted(WORKS, "register"), house.pressure.admitted(WORKS, "register"):
+    with ExitStack() as held:
+        # a sender of ours has one connection for each stream beside the alarms'
+        for stream in STREAMS[1:]:
+            held.enter_context(house.pressure.admitted(WORKS, stream))
         async with house.client(await house.session()) as client:
             refused = await client.post("/exchange/register", content=b"a")
             alarm = await client.post("/exchange/alarm", content=b"a")
