@@ -21,11 +21,9 @@ class Batch:
 
     Attributes:
         plan: what was really sent.
-        wanted: how many were planned: the lane's window.
     """
 
     plan: Send
-    wanted: int
     rows: Sequence[Outgoing]
     lines: Sequence[Line]
 
@@ -34,9 +32,13 @@ class Batch:
         whole = not self.plan.alone and len(self.lines) == len(self.rows)
         return whole and all(line.status == _TAKEN for line in self.lines)
 
-    def next(self) -> Send:
-        """Return the plan of the batch behind this one."""
-        return Send(self.plan.epoch, self.plan.first + self.plan.count, self.wanted)
+    def next(self, window: int) -> Send:
+        """Return the plan of the batch behind this one.
+
+        Args:
+            window: how many the lane lets into one request now; it grows again while everything is taken.
+        """
+        return Send(self.plan.epoch, self.plan.first + self.plan.count, window)
 
 
 class Ahead:

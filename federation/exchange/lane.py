@@ -136,6 +136,11 @@ class Lane:
         return self._next
 
     @property
+    def window(self) -> int:
+        """How many envelopes go into one request at present."""
+        return self._window
+
+    @property
     def attempt(self) -> int:
         """How often it failed since the last progress."""
         return self._attempt

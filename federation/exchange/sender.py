@@ -283,7 +283,8 @@ class Sender:
         while batch is not None:
             settling = asyncio.ensure_future(self._settle(name, work, memory, batch))
             try:
-                following = await self._post(name, work, peer, batch.next()) if batch.taken() else None
+                behind = batch.next(memory.window)
+                following = await self._post(name, work, peer, behind) if batch.taken() else None
             except HazlinkError:
                 await settling
                 raise
@@ -309,7 +310,7 @@ class Sender:
             lines = await peer.send(name.stream, tokens)
         work.cut = False
         self.counts.sent += len(rows)
-        return Batch(Send(plan.epoch, plan.first, len(rows), plan.alone), plan.count, rows, lines)
+        return Batch(Send(plan.epoch, plan.first, len(rows), plan.alone), rows, lines)
 
     def _load(self, name: LaneName, plan: Send) -> Sequence[Outgoing]:
         return self._settlement.load(name, plan, self._config.batch_bytes)

@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from federation.exchange.batches import Ahead
+from federation.exchange.batches import Ahead, Batch
 from federation.exchange.plans import Send
+from federation.exchange.receipt import Line
 from registry.errors import UnavailableError
 
 
@@ -86,3 +87,10 @@ async def test_what_is_dropped_is_forgotten(executor):
     ahead.drop()
     shelf.free.set()
     assert await ahead.rows(Send(1, 3, 2)) == [3, 4]
+
+
+def test_a_batch_behind_another_is_as_large_as_the_lane_lets_it_be_now():
+    rows = [object()] * 128
+    batch = Batch(Send(1, 1, 128), rows, [Line(200, "a.b.c")] * 128)
+    assert batch.taken()
+    assert batch.next(256) == Send(1, 129, 256)

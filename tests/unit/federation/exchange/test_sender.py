@@ -1,6 +1,7 @@
 import asyncio
 import os
 
+import httpx
 import pytest
 
 from federation.exchange import receipt as receipts
@@ -280,12 +281,38 @@ async def test_a_fault_of_ours_on_one_lane_leaves_the_others_alone(tmp_path, cap
         assert pair.works.lane("flow").unsent == 1
 
 
+async def test_after_one_refusal_for_pressure_the_window_grows_again_while_everything_is_taken(tmp_path):
+    async with a_pair(tmp_path) as pair:
+        sizes, refused = [], []
+
+        def once(request):
+            if request.method != "POST" or not request.url.path.endswith("/register"):
+                return None
+            if not refused:
+                refused.append(request)
+                return httpx.Response(429, json={"code": "busy"}, headers={"retry-after": "0"})
+            sizes.append(request.content.count(b"\n") + (not request.content.endswith(b"\n")))
+            return None
+
+        pair.link.before = once
+        pair.works.write("register", *({"n": n} for n in range(1_500)))
+        while pair.works.sealer.seal("register", 500):
+            pass
+        async with pair.works.running():
+            await pair.settled("register")
+        assert refused
+        assert sizes[0] == 128
+        assert 256 in sizes
+
+
 async def test_losing_the_election_ends_everything_at_once(tmp_path):
     async with a_pair(tmp_path) as pair:
         pair.works.write("register", *({"n": n} for n in range(2_000)))
         async with pair.works.running():
             await until(lambda: (lane := pair.works.lane("register")) and lane.acked_seq)
         pair.works.marks.release()
+        # whatever was sealed by then: there is something left to seal
+        pair.works.write("register", {"n": 2_000})
         with pytest.raises(HazlinkError):
             pair.works.sealer.seal("register", 10)
         count = pair.link.count
