@@ -87,8 +87,8 @@ def test_a_pin_file_that_is_not_named_is_refused(tmp_path):
         open_keys(load(tmp_path, keys={"module": "/usr/lib/none.so"}))
 
 
-@pytest.mark.skipif(find_spec("pkcs11") is not None, reason="python-pkcs11 is installed")
-def test_without_the_package_a_device_cannot_be_used(tmp_path):
+def test_without_the_package_a_device_cannot_be_used(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pkcs11", None)
     (tmp_path / "pin").write_text("1234\n")
     with pytest.raises(NotSupportedError):
         open_keys(load(tmp_path, keys={"module": "/usr/lib/none.so", "pin_file": "pin"}))
