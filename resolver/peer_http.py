@@ -170,12 +170,6 @@ class _Transport(httpx.AsyncBaseTransport):
         self._config = config
         self._pin = pin
         self._pools: OrderedDict[tuple[str | None, bool], httpcore.AsyncConnectionPool] = OrderedDict()
-        self._verified = ssl.create_default_context(cafile=config.ca_file)
-        self._pinned = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        # the pin vouches for the certificate, whoever signed it and whatever name it bears
-        self._pinned.check_hostname = False
-        self._pinned.verify_mode = ssl.CERT_NONE
-        self._pinned.minimum_version = ssl.TLSVersion.TLSv1_2
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         url = request.url
@@ -197,12 +191,23 @@ class _Transport(httpx.AsyncBaseTransport):
             _, pool = self._pools.popitem()
             await pool.aclose()
 
+    def _context(self, *, pinned: bool) -> ssl.SSLContext:
+        """Made when it is needed: reading the store of certificates takes longer than a request."""
+        if not pinned:
+            return ssl.create_default_context(cafile=self._config.ca_file)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        # the pin vouches for the certificate, whoever signed it and whatever name it bears
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        return context
+
     async def _pool(self, pin: str | None, *, plain: bool) -> httpcore.AsyncConnectionPool:
         key = (pin, plain)
         pool = self._pools.get(key)
         if pool is None:
             pool = self._pools[key] = httpcore.AsyncConnectionPool(
-                ssl_context=self._verified if pin is None else self._pinned,
+                ssl_context=None if plain else self._context(pinned=pin is not None),
                 max_connections=self._config.max_connections,
                 keepalive_expiry=30,
                 network_backend=_Backend(self._guard, pin, plain=plain),
