@@ -35,7 +35,7 @@ demo: $(VENV)/.runtime ## four real nodes on loopback run the whole story, then 
 	@$(BIN)/hazlink demo --once
 
 test: $(VENV)/.dev ## every test that needs no system package
-	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder --durations=25 --durations-min=5
 
 check: $(VENV)/.dev proto-check ## format, lint, types, import contracts, generated code, documents
 	@$(BIN)/ruff format --check .
