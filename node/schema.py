@@ -28,6 +28,10 @@ _TABLES = (
     "federation.queries.storage",
     "federation.escrow.storage",
     "node.accounts.storage",
+    "node.flow.books.storage",
+    "node.flow.capture.storage.tables",
+    "node.flow.ledger.storage.tables",
+    "node.flow.genealogy.storage.tables",
 )
 #: Any number that nothing else in the database uses: the lock under which PostgreSQL migrates.
 _LOCK = 8_801_070

@@ -1,6 +1,7 @@
 import contextlib
 import json
 import time
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from registry.errors import MalformedError
 from registry.trust import strict_json
-from registry.trust.strict_json import MAX_INTEGER, loads
+from registry.trust.strict_json import MAX_DIGITS, MAX_EXPONENT, MAX_INTEGER, loads, loads_exact
 
 DOCUMENTS = st.recursive(
     st.none()
@@ -41,6 +42,10 @@ def test_what_json_writes_is_read_back(document):
         (b"[" + b"9" * 10_000 + b"]", "json_integer"),
         (b'["\\ud800"]', "json_surrogate"),
         (b'{"\\udfff":1}', "json_surrogate"),
+        (b'{"a":["\\u0061",{"b":"\\ud800"}]}', "json_surrogate"),
+        (b'"\\\n' + b"[" * 40 + b'"', "json_syntax"),
+        (b"[" + b"[]," * 40 + b"[" * 32, "json_depth"),
+        (b'{"a":' + b"[{}," * 3 + b"[" * 29, "json_depth"),
         (b'"\xed\xa0\x80"', "json_utf8"),
         (b"\xff", "json_utf8"),
         (b"\xef\xbb\xbf{}", "json_syntax"),
@@ -63,6 +68,20 @@ def test_what_two_readers_could_understand_differently_is_refused(data, reason):
 
 def test_brackets_inside_texts_do_not_count_as_depth():
     assert loads(json.dumps(["[" * 100 + '"\\' + "{" * 100]).encode()) == ["[" * 100 + '"\\' + "{" * 100]
+
+
+def test_what_stands_beside_one_another_is_not_deep():
+    for inner in (b"[]", b"{}", b'[{"a":[]}]'):
+        data = b"[" + b",".join([inner] * 100) + b"]"
+        assert loads(data) == json.loads(data)
+    deep = b"[" * 31 + b",".join([b"[]"] * 40) + b"]" * 31
+    assert loads(deep) == json.loads(deep)
+
+
+def test_a_member_that_stands_twice_is_named():
+    with pytest.raises(MalformedError) as refused:
+        loads(b'{"a":1,"b":2,"b":3}')
+    assert refused.value.params["name"] == "b"
 
 
 def test_the_deepest_allowed_document_is_read():
@@ -117,3 +136,50 @@ def test_the_quick_way_says_what_the_careful_one_says(text):
 
 def test_a_plain_document_takes_the_quick_way():
     assert strict_json._as_written(b'{"a":[1,2.5,null,true,"\xc3\xa9"]}') is not strict_json._OTHER
+
+
+@given(
+    st.builds(
+        lambda whole, places: Decimal(whole).scaleb(-places),
+        st.integers(-(10**27), 10**27),
+        st.integers(0, 40),
+    )
+)
+def test_an_exact_number_keeps_its_digits(number):
+    assert str(loads_exact(f"[{number}]".encode())[0]) == str(number)
+
+
+@pytest.mark.parametrize(
+    "written", ["21.50", "0.000", "-0", "1E+5", "9007199254740993", "1" * MAX_DIGITS, "1E-308"]
+)
+def test_an_exact_number_is_spelled_as_it_was(written):
+    assert str(loads_exact(f"[{written}]".encode())[0]) == written
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "1" * (MAX_DIGITS + 1),
+        f"0.1{'0' * MAX_DIGITS}",
+        f"1E{MAX_EXPONENT + 1}",
+        "-1e-309",
+        f"1e{'9' * 40}",
+        f"1e-{'9' * 40}",
+    ],
+)
+def test_an_exact_number_beyond_decimal_arithmetic_is_refused(written):
+    with pytest.raises(MalformedError, match=str(MAX_DIGITS)):
+        loads_exact(f"[{written}]".encode())
+
+
+def test_exact_reading_refuses_what_plain_reading_refuses():
+    for data in (b'{"a":1,"a":1}', b"[NaN]", b'["\\ud800"]', b"[" * 33 + b"]" * 33, b"\xff", b"{"):
+        with pytest.raises(MalformedError):
+            loads_exact(data)
+
+
+@pytest.mark.parametrize(
+    "written", ["-" + "1" * MAX_DIGITS, "1." + "1" * (MAX_DIGITS - 1), f"1E+{MAX_EXPONENT}"]
+)
+def test_an_exact_number_may_have_every_digit_there_is(written):
+    assert str(loads_exact(f"[{written}]".encode())[0]) == written

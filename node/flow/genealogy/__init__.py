@@ -1,0 +1,1 @@
+"""Genealogy: what was made of what, what is in what, and who has it now."""

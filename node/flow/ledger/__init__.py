@@ -1,0 +1,1 @@
+"""The quantity ledger: double entry per batch, holder and location, derived from events and rebuildable."""
