@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PYTEST_WORKERS ?= auto
 PROTOS := $(wildcard proto/*.proto)
 
-.PHONY: help demo test check fmt proto proto-check lock bundle clean
+.PHONY: help demo test mutants check fmt proto proto-check lock bundle clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,6 +36,9 @@ demo: $(VENV)/.runtime ## four real nodes on loopback run the whole story, then 
 
 test: $(VENV)/.dev ## every test that needs no system package
 	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder --durations=25 --durations-min=5
+
+mutants: $(VENV)/.dev ## change the code that verifies in thousands of ways: a test has to notice each (half an hour)
+	@$(BIN)/python -m tests.mutation $(MODULES)
 
 check: $(VENV)/.dev proto-check ## format, lint, types, import contracts, generated code, documents
 	@$(BIN)/ruff format --check .

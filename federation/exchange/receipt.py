@@ -183,8 +183,8 @@ def issue(
     row = CODES.get(code)
     if row is None:
         raise InvalidValueError("federation.exchange.receipt_code", field="code", value=code)
-    logged = leaf_index is not None and leaf is not None
-    if logged != (row.outcome in FINAL) or (leaf_index is None) != (leaf is None):
+    logged = leaf is not None
+    if logged != (row.outcome in FINAL) or logged != (leaf_index is not None):
         raise InvalidValueError("federation.exchange.receipt_leaf", field="leaf", outcome=row.outcome)
     claims: dict[str, Any] = {
         "iss": iss.handle.text,

@@ -136,8 +136,7 @@ def _es256(parts: Mapping[str, bytes]) -> _Verifier:
     scheme = ec.ECDSA(hashes.SHA256())
 
     def verify(signature: bytes, data: bytes, /) -> bool:
-        if len(signature) != SIGNATURE_BYTES:
-            return False
+        # of the right length: `PublicKey.verify` has looked
         r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
         try:
             native.verify(encode_dss_signature(r, s), data, scheme)

@@ -232,7 +232,7 @@ def _claim(key: HistoricalKey) -> dict[str, Any]:
 def _key(claims: Claims) -> HistoricalKey:
     for name in ("kid", "alg"):
         claims.text(name)
-    known = {name: value for name, value in claims.content.items() if name not in ("iat", "exp", "revoked")}
+    known = {name: value for name, value in claims.content.items() if name not in ("iat", "revoked")}
     # whatever algorithm it was: that it is not allowed to anybody today says nothing about then
     public = admit(known, tuple(ALGORITHMS))
     iat = claims.integer("iat")

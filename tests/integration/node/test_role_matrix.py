@@ -57,7 +57,7 @@ def asked(house: Served, row: Ask, role: str) -> httpx.Response:
 
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("row", HTTP, ids=str)
-def test_a_route_lets_exactly_those_pass_who_are_listed(house, row, role):
+def test_fault_24_a_route_lets_exactly_those_pass_who_are_listed(house, row, role):
     answer = asked(house, row, role)
     assert answer.status_code < 500 or answer.status_code == 501, answer.text
     assert denied(answer) is (role not in row.who), (answer.status_code, answer.text)
@@ -67,7 +67,7 @@ def test_a_route_lets_exactly_those_pass_who_are_listed(house, row, role):
 
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("row", RPCS, ids=str)
-def test_an_rpc_lets_exactly_those_pass_who_are_listed(house, row, role):
+def test_fault_24_an_rpc_lets_exactly_those_pass_who_are_listed(house, row, role):
     status = called(house, row, role)
     assert status not in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
     assert (status in _DENIED) is (role not in row.who), status
@@ -108,14 +108,14 @@ def doors_of(house: Served) -> set[str]:
     }
 
 
-def test_every_route_of_the_running_application_stands_in_the_table(house):
+def test_fault_24_every_route_of_the_running_application_stands_in_the_table(house):
     assert doors_of(house) == {row.door for row in HTTP}
     rules = house.node.http_access
     assert set(rules) <= doors_of(house)
     assert house.node.guard.undeclared(flat(house.node.app.router.routes)) == []
 
 
-def test_every_rpc_of_the_running_server_stands_in_the_table(house):
+def test_fault_24_every_rpc_of_the_running_server_stands_in_the_table(house):
     assert served_rpcs(house) == {row.door for row in RPCS}
     assert set(house.node.rpc_access) == {row.door for row in RPCS}
 
@@ -132,7 +132,7 @@ def served_rpcs(house: Served) -> set[str]:
     return found
 
 
-def test_no_path_takes_a_method_that_is_not_listed_not_even_of_an_admin(house):
+def test_fault_24_no_path_takes_a_method_that_is_not_listed_not_even_of_an_admin(house):
     routes = flat(house.node.app.router.routes)
     paths = sorted({row.path.partition("?")[0].replace("{n}", "1") for row in HTTP})
     for path in paths:
@@ -144,7 +144,7 @@ def test_no_path_takes_a_method_that_is_not_listed_not_even_of_an_admin(house):
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_a_path_or_method_nobody_knows_is_answered_by_nobody(house, role):
+def test_fault_24_a_path_or_method_nobody_knows_is_answered_by_nobody(house, role):
     for path in (
         "/",
         "/admin",
@@ -171,7 +171,7 @@ async def ask_application(app: Any, method: str, path: str, headers: dict[str, s
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_a_route_without_a_rule_is_denied_to_everybody(house, role):
+def test_fault_24_a_route_without_a_rule_is_denied_to_everybody(house, role):
     reached: list[str] = []
     router = APIRouter()
 
@@ -191,7 +191,7 @@ def test_a_route_without_a_rule_is_denied_to_everybody(house, role):
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_an_rpc_without_a_rule_is_denied_to_everybody(house, role):
+def test_fault_24_an_rpc_without_a_rule_is_denied_to_everybody(house, role):
     reached: list[bytes] = []
 
     async def forgotten(request: bytes, _context: Any) -> bytes:

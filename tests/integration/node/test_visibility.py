@@ -159,13 +159,13 @@ def words_in(out: bytes) -> set[str]:
 
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("door", WHOLE)
-def test_a_door_shows_exactly_what_the_asker_may_see(house, door, role):
+def test_fault_24_a_door_shows_exactly_what_the_asker_may_see(house, door, role):
     assert words_in(WHOLE[door](house, role)) == SEEN[role]
 
 
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("door", PARTLY)
-def test_no_door_shows_more_than_the_asker_may_see(house, door, role):
+def test_fault_24_no_door_shows_more_than_the_asker_may_see(house, door, role):
     assert words_in(PARTLY[door](house, role)) <= SEEN[role]
 
 
@@ -179,13 +179,53 @@ def test_what_the_owner_was_shown_is_never_served_to_the_next(house, door):
 
 STRANGERS = tuple(role for role in ROLES if role not in OWNERS)
 
+#: Doors that list, count or search, with and without a prefix; none echoes the names it lists in a refusal.
+LISTS: dict[str, Any] = {
+    "handles": _get(f"/api/handles?prefix={OWN}"),
+    "handles, as a record": _get(f"/api/handles/?prefix={OWN}"),
+    "handles, counted": _get(f"/api/handles?prefix={OWN}&pageSize=0"),
+    "search": _get(f"/hrls/handles/{OWN}?URL=*"),
+    "search everywhere": _get("/hrls/handles?URL=*"),
+    "prefixes": _get("/api/prefixes"),
+    "received entries": _get(f"/exchange-entries/t9?prefix={OWN}"),
+    "received datasets": _get(f"/exchange-entries?prefix={OWN}"),
+    "queries": _get(f"/queries?prefix={OWN}"),
+    "queries received": _get(f"/queries/received?prefix={OWN}"),
+    "deposits": _get(f"/escrow/made?prefix={OWN}"),
+    "accounts": _get(f"/accounts?prefix={OWN}"),
+    "events": _get(f"/accounts/events?prefix={OWN}"),
+    "metrics": _get("/metrics"),
+    "registry list": _rpc(f"{_REGISTRY}List", registry_pb2.ListRequest(prefix=OWN.key)),
+    "registry search": _rpc(
+        f"{_REGISTRY}Search", registry_pb2.SearchRequest(prefix=OWN.key, patterns={"URL": "*"})
+    ),
+    "registry search everywhere": _rpc(
+        f"{_REGISTRY}Search", registry_pb2.SearchRequest(patterns={"URL": "*"})
+    ),
+    "registry history": _rpc(f"{_REGISTRY}History", registry_pb2.HistoryRequest(identifier=f"{OWN}/NONE")),
+}
+
+
+@pytest.mark.parametrize("role", STRANGERS)
+@pytest.mark.parametrize("door", LISTS)
+def test_fault_24_no_list_names_a_record_to_those_who_may_not_list(house, door, role):
+    out = LISTS[door](house, role)
+    assert b"SECRETS" not in out.upper()
+    assert words_in(out) == set()
+
+
+def test_fault_24_the_lists_do_name_it_to_those_who_may(house):
+    """Or the test before could not fail."""
+    for door in ("handles", "search", "search everywhere", "registry list", "registry search everywhere"):
+        assert b"SECRETS" in LISTS[door](house, "reader").upper(), door
+
 
 def without_request_id(out: bytes) -> bytes:
     return re.sub(rb"(x-request-id: |urn:uuid:)[0-9a-f-]+|date: [^\n]+", b"", out)
 
 
 @pytest.mark.parametrize("role", STRANGERS)
-def test_a_hidden_value_answers_like_one_that_is_not_there(house, role):
+def test_fault_24_a_hidden_value_answers_like_one_that_is_not_there(house, role):
     """What a stranger asks about a hidden value is answered as for a value that never was."""
 
     def same(make: Any, hidden: str, unknown: str) -> None:
@@ -275,7 +315,7 @@ def test_an_entity_tag_tells_the_version_and_nothing_else(house):
     assert tags == {'"1"'}
 
 
-def test_a_count_is_told_only_to_those_who_may_list(house):
+def test_fault_24_a_count_is_told_only_to_those_who_may_list(house):
     for role in ROLES:
         answer = house.plain.get(f"/api/handles?prefix={OWN}&pageSize=0", headers=house.header(role))
         assert ("totalCount" in answer.text) is (role in OWNERS)

@@ -9,7 +9,14 @@ from federation.exchange.envelope import ENVELOPE_TYPE, Position
 from federation.exchange.epoch import first_position
 from federation.exchange.receipt import CODES, FINAL, Expected
 from federation.exchange.streams import MAX_ENVELOPE_BYTES
-from registry.errors import ForbiddenError, InternalError, UntrustedError
+from registry.errors import (
+    ForbiddenError,
+    InternalError,
+    InvalidValueError,
+    LimitError,
+    MalformedError,
+    UntrustedError,
+)
 from registry.trust import jws
 from registry.trust.encoding import b64u
 from registry.trust.rights import Permission, Right
@@ -254,7 +261,7 @@ def test_an_envelope_at_another_url_than_its_own_is_unreadable_there(change):
 def test_fault_07_an_envelope_for_somebody_else_is_misdirected_and_uses_up_nothing():
     decision = inspected(sealed(aud=TOP).token, due=Position(1, 9, GOOD.env))
     assert isinstance(decision, Hold)
-    assert (decision.status, code(decision)) == (421, "wrong_aud")
+    assert (decision.status, code(decision), decision.error.field) == (421, "wrong_aud", "aud")
 
 
 def test_fault_07_an_envelope_of_somebody_else_is_misdirected():
@@ -263,7 +270,7 @@ def test_fault_07_an_envelope_of_somebody_else_is_misdirected():
     keys = (StatementKey.of(SIGNER, nbf=NOW - DAY),)
     shared = a_chain("88", "88.107", "88.107.1002", changed={"88.107.1002": {"keys": keys}})
     decision = inspected(GOOD.token, due=DUE, peer=shared.prefix, chain=shared.verified())
-    assert (decision.status, code(decision)) == (421, "wrong_iss")
+    assert (decision.status, code(decision), decision.error.field) == (421, "wrong_iss", "iss")
 
 
 def test_fault_07_what_cannot_be_read_is_not_rejected_in_the_name_of_another():
@@ -303,6 +310,9 @@ def test_fault_10_another_envelope_under_a_used_number_is_an_equivocation():
     assert isinstance(decision, Hold)
     assert (decision.status, code(decision), decision.other) == (409, "equivocation", GOOD.env)
     assert decision.expected == Expected(1, 2)
+    second = lane_of(2)[1]
+    decision = inspected(second.token, due=due_for(second).after(second.env), occupant=KNOWN)
+    assert (code(decision), decision.error.params["value"]) == ("equivocation", "1/2")
 
 
 def test_step_8_the_same_envelope_under_its_number_is_a_duplicate():
@@ -312,6 +322,7 @@ def test_step_8_the_same_envelope_under_its_number_is_a_duplicate():
 def test_step_8_what_comes_too_soon_is_told_what_is_expected():
     many = lane_of(3)
     assert inspected(many[2].token, due=due_for(many[0])) == Hold("gap", Expected(1, 1))
+    assert inspected(many[2].token, due=due_for(many[1])) == Hold("gap", Expected(1, 2))
 
 
 @pytest.mark.parametrize(("epoch", "due"), [(2, 1), (1, 2)])
@@ -322,7 +333,7 @@ def test_step_8_another_epoch_is_unknown(epoch, due):
 
 def test_step_8_a_number_whose_receipt_is_gone_is_never_taken_twice():
     decision = inspected(GOOD.token, due=Position(1, 2, GOOD.env))
-    assert (decision.status, code(decision)) == (503, "not_kept")
+    assert (decision.status, code(decision), decision.error.params["value"]) == (503, "not_kept", "1/1")
 
 
 def test_step_9_an_envelope_follows_the_one_before():
@@ -360,7 +371,8 @@ def test_step_10_a_type_comes_on_its_own_stream():
 
 def test_step_10_the_sender_itself_must_be_among_its_names():
     chain = tree(perms=(Right(WORKS, Permission.HANDLES_UNDER, frozenset({"register"})),))
-    assert code(inspected(GOOD.token, due=DUE, chain=chain)) == "forbidden_prefix"
+    decision = inspected(GOOD.token, due=DUE, chain=chain)
+    assert (code(decision), decision.error.field) == ("forbidden_prefix", "iss")
 
 
 def test_fault_03_one_bad_identifier_among_a_thousand_refuses_all():
@@ -411,7 +423,8 @@ DATA = BESIDE.detached.data
 
 
 def test_a_body_beside_is_waited_for_and_then_read_as_strictly():
-    assert inspected(BESIDE.token, due=due_for(BESIDE)).line().status == 424
+    missing = inspected(BESIDE.token, due=due_for(BESIDE))
+    assert (missing.line().status, code(missing)) == (424, "body_missing")
     decision = inspected(BESIDE.token, due=due_for(BESIDE), data=DATA)
     assert isinstance(decision, Accept)
     assert decision.body["text"] == "x" * 70_000
@@ -446,11 +459,47 @@ def test_a_step_left_out_is_a_mistake_of_ours():
     with pytest.raises(InternalError):
         one.settle(DUE)
     one.content(SomeHandlers())
-    one.authenticate(TREE.verified(), now=NOW)
+    assert one.authenticate(TREE.verified(), now=NOW) is None
     with pytest.raises(InternalError):
         one.settle(DUE)
     one.content(SomeHandlers())
     assert isinstance(one.settle(DUE), Accept)
+
+
+def test_without_the_signature_nothing_is_said_in_our_name():
+    for token in (resealed(raw=b"{}"), GOOD.token.encode(), BESIDE.token.encode()):
+        one = Inspection(token, peer=WORKS, stream="register", receiver=PARK, mine=PARK.__eq__, at=(1, 1))
+        assert one.unseal() is None
+        one.content(SomeHandlers())
+        with pytest.raises(InternalError):
+            one.settle(DUE)
+
+
+def test_what_cannot_be_read_has_no_body_to_wait_for():
+    one = Inspection(resealed(raw=b"{}"), peer=WORKS, stream="register", receiver=PARK, mine=PARK.__eq__)
+    one.unseal()
+    assert one.wants_body is None
+
+
+def test_a_body_that_cannot_be_read_is_shown_to_no_handler():
+    class Unasked(ADevice):
+        def check(self, body):
+            raise AssertionError(body)
+
+    handlers = SomeHandlers({("dataset.entries", "T9/1"): Unasked()})
+    for data in (b"[" * len(DATA), DATA + b" ", DATA[:-1]):
+        decision = inspected(BESIDE.token, due=due_for(BESIDE), data=data, handlers=handlers)
+        assert code(decision) == "bad_json"
+
+
+@pytest.mark.parametrize("kind", [MalformedError, InvalidValueError, LimitError])
+def test_whatever_a_handler_finds_wrong_is_a_final_rejection(kind):
+    class Strict(ADevice):
+        def check(self, body):
+            raise kind("registry.trust.claim_missing", field="body")
+
+    handlers = SomeHandlers({("dataset.entries", "T9/1"): Strict()})
+    assert code(inspected(GOOD.token, due=DUE, handlers=handlers)) == "bad_schema"
 
 
 def test_a_judge_that_does_not_trust_is_heard_as_well():

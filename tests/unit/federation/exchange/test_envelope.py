@@ -1,5 +1,6 @@
 import json
 import math
+from collections import UserList
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -212,6 +213,38 @@ def test_a_member_of_another_form_is_refused(name, value):
     reason(taken, resealed(**{name: value}), kind=MalformedError)
 
 
+def test_a_chain_and_its_statements_have_their_limits():
+    assert taken(resealed(chain=["x"])).chain == ("x",)
+    assert taken(resealed(chain=["x"] * 8)).chain == ("x",) * 8
+    assert len(taken(resealed(chain=["x" * 65_536])).chain[0]) == 65_536
+    reason(taken, resealed(chain=["x" * 65_537]), kind=MalformedError)
+    assert sealed(chain=UserList(["x"])).chain == ("x",)
+
+
+@pytest.mark.parametrize(
+    ("length", "code"), [(16, "federation.exchange.stream"), (17, "registry.trust.claim_type")]
+)
+def test_the_name_of_a_stream_has_its_length(length, code):
+    assert reason(taken, resealed(stream="x" * length), kind=MalformedError) == code
+
+
+def test_a_body_as_large_as_its_place_stands_inside():
+    text = "x" * (MAX_INLINE_BODY_BYTES - 2)
+    assert sealed(body=text).body == text
+    assert sealed(body=text + "x").detached is not None
+
+
+def test_a_body_is_measured_as_it_came():
+    """Numbers may be spelled shorter than we would; what came was small enough."""
+    short = b"[" + b",".join([b"1E5"] * 14_000) + b"]"
+    claims = orjson.dumps({n: v for n, v in GOOD.parsed.claims().items() if n != "body"})
+    raw = claims[:-1] + b',"body":' + short + b"}"
+    assert len(raw) < MAX_INLINE_BODY_BYTES < len(orjson.dumps([1e5] * 14_000))
+    for payload in (raw, raw.ljust(MAX_INLINE_BODY_BYTES)):
+        assert taken(resealed(raw=payload)).body == [1e5] * 14_000
+    reason(taken, resealed(raw=raw.ljust(MAX_INLINE_BODY_BYTES + 1)), kind=MalformedError)
+
+
 def test_a_body_larger_than_its_place_goes_beside():
     text = "硫" * (MAX_INLINE_BODY_BYTES // 3)
     inside = sealed(body=text[:-1])
@@ -241,6 +274,8 @@ def test_a_body_too_large_to_go_beside_is_refused():
     [
         {"body_sha256": GOOD.env, "body_len": 1, "body_type": "a/b"},
         {"body_len": 1},
+        {"body_sha256": GOOD.env},
+        {"body_type": "a/b"},
         {"body": "x" * (MAX_INLINE_BODY_BYTES - 1)},
     ],
 )
@@ -256,6 +291,7 @@ def test_a_body_stands_in_one_place_and_within_its_size(change):
         {"body_len": MAX_BODY_BYTES + 1},
         {"body_type": "Text/HTML; x=1"},
         {"body_type": None},
+        {"body_type": "text"},
     ],
 )
 def test_a_body_beside_is_named_in_full(change):
@@ -296,7 +332,19 @@ def test_a_sender_reads_by_the_rules_of_the_receiver(change):
 
 def test_a_token_beyond_the_limit_is_neither_made_nor_read():
     assert reason(sealed, chain=["x" * 65_536] * 4, kind=LimitError) == "registry.trust.jws_size"
-    assert reason(parse, b"a" * (MAX_ENVELOPE_BYTES + 1), kind=LimitError) == "registry.trust.jws_size"
+    for sign in (b"a", b"\xff"):
+        assert reason(parse, sign * (MAX_ENVELOPE_BYTES + 1), kind=LimitError) == "registry.trust.jws_size"
+    assert reason(parse, b"a" * MAX_ENVELOPE_BYTES, kind=MalformedError) == "registry.trust.jws_segments"
+
+
+def test_a_signer_that_refuses_is_a_mistake_in_what_was_asked():
+    class Refusing:
+        alg, kid, jwk = SIGNER.alg, SIGNER.kid, SIGNER.jwk
+
+        def sign(self, data):
+            raise UntrustedError("registry.trust.signature", field="signature", kid=self.kid)
+
+    assert reason(sealed, signer=Refusing(), kind=InvalidValueError) == "registry.trust.signature"
 
 
 @given(st.integers(0, 2**48 - 1), st.binary(min_size=10, max_size=10))
@@ -307,6 +355,19 @@ def test_a_uuid_of_version_7_begins_with_its_time(now_ms, noise):
     assert text[19] in "89ab"
     assert sealed(iat=5).jti[14] == "7"
     assert uuid7(now_ms, entropy) < uuid7(now_ms + 1, entropy) or now_ms == 2**48 - 1
+
+
+@pytest.mark.parametrize(
+    ("noise", "text"),
+    [
+        (bytes(10), "0102030a-0b0c-7000-8000-000000000000"),
+        (b"\xff" * 10, "0102030a-0b0c-7fff-bfff-ffffffffffff"),
+        (bytes.fromhex("a1b2c3d4e5f60718293a"), "0102030a-0b0c-71b2-83d4-e5f60718293a"),
+    ],
+)
+def test_a_uuid_of_version_7_keeps_every_bit_that_is_free(noise, text):
+    assert uuid7(0x0102030A0B0C, lambda count: noise[:count]) == text
+    assert uuid7((1 << 48) | 0x0102030A0B0C, lambda count: noise[:count]) == text
 
 
 def test_the_name_is_the_digest_of_what_was_signed():

@@ -6,6 +6,7 @@ import pytest
 from federation.exchange.envelope import Position
 from federation.exchange.epoch import (
     EPOCH_TYPE,
+    REASONS,
     countersign,
     first_position,
     issue,
@@ -14,7 +15,7 @@ from federation.exchange.epoch import (
     read_countersignature,
     require_pair,
 )
-from registry.errors import InvalidValueError, MalformedError, UntrustedError
+from registry.errors import InvalidValueError, LimitError, MalformedError, UntrustedError
 from registry.trust import jws
 from registry.trust.algorithms import admit
 from registry.trust.encoding import b64u
@@ -93,3 +94,23 @@ def test_an_epoch_opens_above_the_old_one_and_for_a_known_reason(change):
     claims = read(announced()).parsed.claims() | change
     with pytest.raises(MalformedError):
         read(jws.sign(SIGNER, EPOCH_TYPE, orjson.dumps(claims)))
+
+
+def test_an_announcement_has_its_limits():
+    assert REASONS == ("store_lost", "handover")
+    assert jws.parse(announced(reason="handover"), typ="hz-epoch+jws")
+    with pytest.raises(MalformedError):
+        read("x" * 4096)
+    with pytest.raises(LimitError):
+        read("x" * 4097)
+    with pytest.raises(InvalidValueError) as refused:
+        announced(reason="x" * 5000)
+    assert refused.value.code == "registry.trust.jws_size"
+
+
+@pytest.mark.parametrize(("name", "most", "code"), [("stream", 16, "stream"), ("reason", 64, "epoch_reason")])
+def test_a_word_has_its_length(name, most, code):
+    for more, expected in ((0, f"federation.exchange.{code}"), (1, "registry.trust.claim_type")):
+        with pytest.raises(InvalidValueError) as refused:
+            announced(**{name: "x" * (most + more)})
+        assert refused.value.code == expected

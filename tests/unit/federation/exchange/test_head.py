@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from federation.exchange.envelope import Position
-from federation.exchange.head import HEAD_TYPE, advances, issue, lag, read, verify
-from registry.errors import InvalidValueError, MalformedError, UntrustedError
+from federation.exchange.head import HEAD_SECONDS, HEAD_TYPE, advances, issue, lag, read, verify
+from registry.errors import InvalidValueError, LimitError, MalformedError, UntrustedError
 from registry.trust import jws
 from registry.trust.algorithms import admit
 from registry.trust.encoding import b64u
@@ -91,3 +91,26 @@ def test_a_head_goes_on_comes_late_or_comes_again():
 def test_fault_14_a_head_that_goes_back_shows_a_store_that_was_restored(change):
     with pytest.raises(UntrustedError):
         advances(a_head(), a_head(**change))
+
+
+def test_a_head_has_its_limits():
+    assert HEAD_SECONDS == 60
+    assert jws.parse(a_head().token, typ="hz-head+jws") == a_head().parsed
+    assert len(a_head(checkpoint="x" * 16_384).checkpoint) == 16_384
+    with pytest.raises(InvalidValueError):
+        a_head(checkpoint="x" * 16_385)
+    with pytest.raises(InvalidValueError):
+        a_head(checkpoint="硫" * 16_384)
+    with pytest.raises(MalformedError):
+        read("x" * 32_768)
+    with pytest.raises(LimitError):
+        read("x" * 32_769)
+
+
+@pytest.mark.parametrize(
+    ("length", "code"), [(16, "federation.exchange.stream"), (17, "registry.trust.claim_type")]
+)
+def test_the_name_of_a_stream_has_its_length(length, code):
+    with pytest.raises(InvalidValueError) as refused:
+        a_head(stream="x" * length)
+    assert refused.value.code == code

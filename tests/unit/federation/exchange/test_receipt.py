@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from federation.exchange.receipt import (
     CODES,
     FINAL,
+    MAX_CREDIT,
     MAX_LINE_BYTES,
+    MAX_RECEIPT_BYTES,
     RECEIPT_TYPE,
     Expected,
     Line,
@@ -18,7 +20,14 @@ from federation.exchange.receipt import (
     require_answer,
     verify,
 )
-from registry.errors import ForbiddenError, HazlinkError, InvalidValueError, MalformedError, UntrustedError
+from registry.errors import (
+    ForbiddenError,
+    HazlinkError,
+    InvalidValueError,
+    LimitError,
+    MalformedError,
+    UntrustedError,
+)
 from registry.trust import jws
 from registry.trust.algorithms import admit
 from tests.support.exchange_wire import LEAF, PARK, TOP, WORKS, a_receipt, lane_of, sealed
@@ -83,22 +92,46 @@ def test_a_final_receipt_names_its_leaf_and_another_none(code):
 
 
 def test_a_receipt_that_is_not_final_names_no_leaf():
-    reason(a_receipt, ONE, "wrong_aud", leaf=LEAF, leaf_index=1, kind=InvalidValueError)
-    reason(read, resealed(a_receipt(ONE, "wrong_aud"), leaf=LEAF), kind=MalformedError)
+    for place in ({"leaf": LEAF, "leaf_index": 1}, {"leaf": LEAF}, {"leaf_index": 1}):
+        reason(
+            a_receipt, ONE, "wrong_aud", **{"leaf": None, "leaf_index": None} | place, kind=InvalidValueError
+        )
+        reason(read, resealed(a_receipt(ONE, "wrong_aud"), **place), kind=MalformedError)
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [("code", "fine"), ("outcome", "rejected"), ("iss", "88.107"), ("aud", None), ("env", "x"), ("stream", "x"), ("epoch", 0),
      ("seq", 0), ("received_at", -1), ("credit", -1), ("credit", 10**9), ("leaf_index", -1), ("leaf", "x"),
-     ("expected", {"epoch": 0, "seq": 1}), ("expected", [1, 1])],
+     ("expected", {"epoch": 0, "seq": 1}), ("expected", {"epoch": 1, "seq": 0}), ("expected", [1, 1]),
+     ("credit", MAX_CREDIT + 1)],
 )  # fmt: skip
 def test_a_member_of_another_form_is_refused(name, value):
     reason(read, resealed(a_receipt(ONE), **{name: value}), kind=MalformedError)
 
 
 def test_a_gap_without_what_is_expected_is_refused():
-    reason(read, resealed(a_receipt(ONE, "gap", expected=Expected(1, 1)), "expected"), kind=MalformedError)
+    for code in ("gap", "unknown_epoch"):
+        made = a_receipt(ONE, code, expected=Expected(1, 1))
+        assert reason(read, resealed(made, "expected"), kind=MalformedError) == "registry.trust.claim_missing"
+    assert read(resealed(a_receipt(ONE, "stale_chain", expected=Expected(1, 1)), "expected")).expected is None
+
+
+@pytest.mark.parametrize(
+    ("name", "length", "short"), [("code", 64, "receipt_code"), ("outcome", 64, "receipt_outcome"), ("stream", 16, "stream")]
+)  # fmt: skip
+def test_a_word_has_its_length(name, length, short):
+    for more, expected in ((0, f"federation.exchange.{short}"), (1, "registry.trust.claim_type")):
+        word = "x" * (length + more)
+        assert reason(read, resealed(a_receipt(ONE), **{name: word}), kind=MalformedError) == expected
+
+
+def test_a_receipt_has_its_limits():
+    assert (MAX_RECEIPT_BYTES, MAX_LINE_BYTES, MAX_CREDIT) == (4096, 16_384, 1_000_000)
+    assert jws.parse(a_receipt(ONE).token, typ="hz-receipt+jws")
+    assert read(resealed(a_receipt(ONE), credit=MAX_CREDIT)).credit == MAX_CREDIT
+    assert reason(read, "x" * 4096, kind=MalformedError) == "registry.trust.jws_segments"
+    assert reason(read, "x" * 4097, kind=LimitError) == "registry.trust.jws_size"
 
 
 def test_an_unknown_code_is_not_signed():
@@ -143,6 +176,30 @@ def test_a_line_carries_a_receipt_as_it_is():
     raw = Line(200, token).encode()
     assert json.loads(raw) == {"status": 200, "receipt": token}
     assert Line.decode(raw) == Line(200, token)
+
+
+def test_a_line_has_its_limits():
+    longest = b'{"status":200}'.ljust(MAX_LINE_BYTES)
+    assert Line.decode(longest) == Line(200)
+    assert reason(Line.decode, longest + b" ", kind=MalformedError) == "federation.exchange.line"
+    assert Line.decode(b'{"status":200,"later":[[["deep"]]]}') == Line(200)
+    assert reason(Line.decode, b'{"status":200,"later":[[[["deep"]]]]}') == "registry.trust.json_depth"
+    assert [Line.decode(b'{"status":%d}' % status).status for status in (100, 599)] == [100, 599]
+    for status in (99, 600):
+        assert reason(Line.decode, b'{"status":%d}' % status) == "registry.trust.claim_type"
+    for name, most in (("code", 64), ("detail_zh", 4096), ("detail_en", 4096), ("receipt", 4096)):
+        assert getattr(Line.decode(orjson.dumps({"status": 200, name: "x" * most})), name) == "x" * most
+        too_long = orjson.dumps({"status": 200, name: "x" * (most + 1)})
+        assert reason(Line.decode, too_long) == "registry.trust.claim_type"
+    for wait in (0, 0.5, 7):
+        assert Line.decode(orjson.dumps({"status": 503, "retry_after": wait})).retry_after == wait
+
+
+def test_what_a_line_does_not_say_is_left_out():
+    assert json.loads(Line.refusal(503, "busy").encode()) == {"status": 503, "code": "busy"}
+    error = ForbiddenError("federation.exchange.wrong_iss", field="iss", value="A", right="B", retry_after=7)
+    assert Line.refusal(403, "x", error, retry_after=2).retry_after == 2
+    assert Line.refusal(403, "x", error, retry_after=0).retry_after == 0
 
 
 def test_a_line_without_a_receipt_says_why_in_both_languages():

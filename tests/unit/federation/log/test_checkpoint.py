@@ -1,10 +1,12 @@
+from base64 import b64encode
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from federation.log.checkpoint import Checkpoint, open_checkpoint, read_size, sign_checkpoint
 from federation.log.merkle import EMPTY_ROOT
-from federation.log.note import Note, cosign, key_of, sign_note
+from federation.log.note import COSIGNATURE, Note, cosign, key_of, sign_note
 from registry.errors import HazlinkError, MalformedError, UntrustedError
 from tests.support.log import LOG_KEY, LOG_SIGNER, ORIGIN, WITNESS, WITNESS_KEY, WITNESS_SIGNER, a_log_signer
 
@@ -27,7 +29,7 @@ def test_a_checkpoint_comes_back_as_it_was(size, root):
         MADE.text().replace("\n5\n", "\n-5\n"), MADE.text().replace("\n5\n", "\n٥\n"),
         MADE.text().replace("\n5\n", "\n\n"), MADE.text().replace("\n5\n", f"\n{1 << 53}\n"),
         MADE.text().replace("=", ""), MADE.text().replace("node", "no de"),
-        "a\n5\nAAAA\n",
+        "a\n5\nAAAA\n", MADE.text() + "more", f"a\n5\n{b64encode(bytes(33)).decode()}\n",
     ],
 )  # fmt: skip
 def test_what_is_no_checkpoint_is_refused(text):
@@ -52,6 +54,25 @@ def test_the_log_itself_must_have_signed():
         open_checkpoint(Note(text, (sign_note(text, other.name, LOG_SIGNER),)).encode(), other)
     with pytest.raises(UntrustedError):
         open_checkpoint(sign_checkpoint(MADE, a_log_signer("other")).encode(), LOG_KEY)
+
+
+def test_a_witness_that_calls_itself_as_the_log_does_not_stand_for_it():
+    named_alike = key_of(ORIGIN, WITNESS_SIGNER, kind=COSIGNATURE)
+    note = Note(MADE.text(), (cosign(MADE.text(), ORIGIN, WITNESS_SIGNER, 9),))
+    with pytest.raises(UntrustedError):
+        open_checkpoint(note.encode(), LOG_KEY, [named_alike])
+
+
+def test_what_the_log_and_what_witnesses_without_a_time_signed_is_no_time():
+    text = MADE.text()
+    plain = key_of(WITNESS, WITNESS_SIGNER)
+    note = sign_checkpoint(MADE, LOG_SIGNER).plus(
+        [sign_note(text, WITNESS, WITNESS_SIGNER), cosign(text, WITNESS, WITNESS_SIGNER, 9)]
+    )
+    opened = open_checkpoint(note.encode(), LOG_KEY, [plain, WITNESS_KEY])
+    assert [seen.key for seen in opened.cosignatures] == [plain, WITNESS_KEY]
+    assert opened.witnessed_at == 9
+    assert open_checkpoint(note.encode(), LOG_KEY, [plain]).witnessed_at is None
 
 
 def test_the_earliest_time_a_known_witness_states_counts():

@@ -23,7 +23,6 @@ from registry.errors import ForbiddenError, NotFoundError, UnavailableError, Unt
 from registry.identifier import Prefix
 from registry.principal import ANONYMOUS, Grant, Principal, Role
 from registry.storage.engine import Database
-from tests.support import federation_tables
 from tests.support.log import (
     ListHashes,
     SteppingClock,
@@ -90,7 +89,6 @@ def child(sqlite_database):
 def a_superior(tmp_path, *, mirror, alarms=None):
     database = Database(f"sqlite:///{tmp_path / 'superior.sqlite3'}")
     upgrade(database)
-    federation_tables.create(database)
     logs = KnownLogs()
     logs.replace([(CHILD, KEY.vkey)], mirror=[CHILD] if mirror else [])
     made = Witness(
@@ -114,13 +112,13 @@ def mirroring(tmp_path):
     database.close()
 
 
-def a_client(child, app, executor, *, token="node", connect=None):
+def a_client(child, app, executor, *, token="node", connect=None, **how):
     async def shown():
         return token
 
     return WitnessClient(
         connect=connect or connect_to(app), peer=WitnessPeer(f"{URL}/", None, WITNESS_KEY), reader=child.reader,
-        writer=child.writer, executor=executor, token=shown,
+        writer=child.writer, executor=executor, token=shown, **how,
     )  # fmt: skip
 
 
@@ -178,6 +176,39 @@ async def test_a_log_has_its_checkpoints_witnessed_as_it_grows(child, superior, 
     assert (await client.checkpoint()).checkpoint == cosigned.checkpoint
     # a client that starts anew asks where it stands
     assert await a_client(child, app, executor).push() == 3300
+
+
+async def test_what_piled_up_goes_to_the_witness_from_checkpoint_to_checkpoint(
+    child, superior, executor, monkeypatch
+):
+    cosigned, waiting = [], []
+    judge, mirror = Witness.add_checkpoint, Witness.add_entries
+
+    def judged(self, raw, peers=()):
+        answer = judge(self, raw, peers)
+        if answer.status == 200:
+            cosigned.append(self.known(ORIGIN))
+        return answer
+
+    def mirrored(self, digest, first, leaves, peers):
+        have = mirror(self, digest, first, leaves, peers)
+        waiting.append(have - self.known(ORIGIN))
+        return have
+
+    monkeypatch.setattr(Witness, "add_checkpoint", judged)
+    monkeypatch.setattr(Witness, "add_entries", mirrored)
+    for first in range(300, 2100, 300):
+        child.append(real_leaves(300, first))
+        child.publish()
+    app = an_app(executor=executor, witness=superior)
+    assert await a_client(child, app, executor, step=700).push() == 2100
+    assert cosigned == [600, 1200, 1800, 2100]
+    assert all(count <= 700 for count in waiting)
+    # the next leaves are further away than a step, and come all the same; who starts anew goes on where it stands
+    child.append(real_leaves(900, 2100))
+    child.publish()
+    assert await a_client(child, app, executor, step=700).push() == 3000
+    assert cosigned[4:] == [3000]
 
 
 async def test_a_mirror_gives_the_entries_back_to_the_owner_alone(child, mirroring, executor):

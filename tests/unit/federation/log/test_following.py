@@ -16,7 +16,6 @@ from node.schema import upgrade
 from registry.errors import LimitError, MalformedError, NotFoundError, UnavailableError, UntrustedError
 from registry.identifier import Prefix
 from registry.storage.engine import Database
-from tests.support import federation_tables
 from tests.support.log import SteppingClock, a_leaf, a_log, a_log_signer, real_leaves
 from tests.unit.federation.log.test_doors import an_app, connect_to
 
@@ -49,7 +48,6 @@ def superior(sqlite_database):
 def child(tmp_path):
     database = Database(f"sqlite:///{tmp_path / 'child.sqlite3'}")
     upgrade(database)
-    federation_tables.create(database)
     yield a_witness(database, CHILD_SIGNER, CHILD_ORIGIN, [(SUPERIOR, KEY.vkey)])
     database.close()
 

@@ -5,7 +5,6 @@ from federation.log.forks import ForkWatch, View, compare
 from federation.log.merkle import EMPTY_ROOT, consistency, root
 from federation.log.storage import WitnessUnit
 from registry.errors import InvalidValueError, UntrustedError
-from tests.support import federation_tables
 from tests.support.log import (
     LOG_KEY,
     LOG_SIGNER,
@@ -46,7 +45,6 @@ def test_views_are_compared():
 
 @pytest.fixture
 def watch(database):
-    federation_tables.create(database)
     alarms = []
     made = ForkWatch(database, SteppingClock(), alarms.append)
     made.alarms = alarms
@@ -91,7 +89,6 @@ def test_what_the_log_did_not_sign_is_no_evidence(watch):
 
 
 def test_not_everything_is_remembered_for_ever(sqlite_database):
-    federation_tables.create(sqlite_database)
     with sqlite_database.write() as connection:
         unit = WitnessUnit(connection)
         for size in range(1, 1010):

@@ -101,3 +101,52 @@ def test_every_changed_byte_is_refused_or_makes_another_leaf(leaf, data):
         return
     assert other != leaf
     assert other.encode() == bytes(raw)
+
+
+def code_of(raw, kind=MalformedError):
+    with pytest.raises(kind) as refused:
+        Leaf.decode(raw)
+    return refused.value.code.rpartition(".")[2]
+
+
+def changed(kind="ack", **change):
+    content = orjson.loads(a_leaf(1, kind=kind).encode()) | change
+    return orjson.dumps({name: value for name, value in content.items() if value is not None})
+
+
+@pytest.mark.parametrize("name", ["v", "kind", "env", "iss", "aud", "stream", "epoch", "seq", "at"])
+def test_every_member_that_is_needed_must_be_there(name):
+    assert code_of(changed(**{name: None})) == "leaf_member"
+
+
+def test_a_leaf_has_its_limits():
+    assert MAX_LEAF_BYTES == 65_535
+    room = MAX_LEAF_BYTES - len(a_leaf(1, stream="").encode())
+    assert len(a_leaf(1, stream="x" * room).encode()) == MAX_LEAF_BYTES
+    with pytest.raises(LimitError):
+        a_leaf(1, stream="x" * (room + 1)).encode()
+    assert code_of(b" " * MAX_LEAF_BYTES) == "json_syntax"
+    assert code_of(b" " * (MAX_LEAF_BYTES + 1), LimitError) == "leaf_size"
+    assert Leaf.decode(a_leaf(1, stream="x" * 256).encode()).stream == "x" * 256
+    assert code_of(a_leaf(1, stream="x" * 257).encode()) == "leaf_member"
+    assert code_of(b'{"v":{}}') == "leaf_member"
+    assert code_of(b'{"v":{"v":{}}}') == "json_depth"
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"v": 2}, "leaf_version"),
+        ({"v": 0}, "leaf_version"),
+        ({"kind": "other"}, "leaf_kind"),
+        ({"env": b64u(bytes(31))}, "leaf_digest"),
+        ({"env": b64u(bytes(33))}, "leaf_digest"),
+        ({"rcpt": b64u(bytes(31))}, "leaf_digest"),
+        ({"rcpt": "="}, "leaf_digest"),
+        ({"sm3": "A" * 42}, "leaf_digest"),
+        ({"sm3": "A" * 44}, "leaf_digest"),
+        ({"sm3": "A" * 42 + "="}, "leaf_digest"),
+    ],
+)
+def test_what_is_wrong_with_a_leaf_is_said(change, code):
+    assert code_of(changed(**change)) == code

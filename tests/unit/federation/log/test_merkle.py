@@ -178,3 +178,75 @@ def test_fault_05_nothing_is_proven_from_the_empty_tree_or_backwards():
 def test_a_compact_range_has_as_many_peaks_as_its_size_says():
     with pytest.raises(ValueError):
         CompactRange(3, [b"one"])
+    with pytest.raises(ValueError):
+        CompactRange(1, [b"one", b"two"])
+
+
+def test_an_inclusion_proof_is_no_longer_than_its_tree_is_high():
+    left, right = entry_hashes(2)
+    top = node_hash(left, right)
+    assert verify_inclusion(right, 1, 2, [left], top) is True
+    assert verify_inclusion(right, 0, 1, [left], top) is False
+    assert verify_inclusion(right, 2, 2, [left], top) is False
+
+
+def test_hashes_of_another_length_prove_nothing():
+    """Two neighbours of 31 and 33 bytes hash like two of 32."""
+    left, right, third = entry_hashes(3)
+    pair = node_hash(left, right)
+    whole = node_hash(pair, third)
+    for cut in (31, 33):
+        one, other = (left + right)[:cut], (left + right)[cut:]
+        assert verify_inclusion(other, 1, 2, [one], pair) is False
+        assert verify_inclusion(one, 0, 2, [other], pair) is False
+        assert verify_consistency(1, one, 2, pair, [other]) is False
+        assert verify_consistency(1, one, 3, whole, [other, third]) is False
+    assert verify_consistency(1, left, 3, whole, [right, third]) is True
+
+
+def test_fault_05_a_consistency_proof_is_of_its_sizes_alone():
+    hashes = entry_hashes(8)
+    inner = consistency(ListHashes(hashes[4:]), 3, 4)
+    beside = plain_root(hashes[:4])
+    seven, eight = plain_root(hashes[:7]), plain_root(hashes)
+    assert verify_consistency(7, seven, 8, eight, [*inner, beside]) is True
+    # the same hashes, told as of the right halves alone
+    assert verify_consistency(3, seven, 4, eight, [*inner, beside]) is False
+    three, four = plain_root(hashes[:3]), plain_root(hashes[:4])
+    proof = consistency(ListHashes(hashes), 3, 4)
+    assert verify_consistency(3, three, 4, four, proof) is True
+    assert verify_consistency(3, three, 8, four, proof) is False
+    assert verify_consistency(3, three, 4, four, []) is False
+    assert verify_consistency(4, four, 3, three, proof) is False
+
+
+def test_every_short_inclusion_proof_holds_at_its_place_alone():
+    for size in range(1, 10):
+        hashes = entry_hashes(size)
+        top = plain_root(hashes)
+        for index in range(size):
+            proof = inclusion(ListHashes(hashes), index, size)
+            assert verify_inclusion(hashes[index], index, size, proof, top) is True
+            assert verify_inclusion(hashes[index], index, size, proof, hashes[0][::-1]) is False
+            for other, total in ((index - 1, size), (index + 1, size), (index, size + 1), (size, size)):
+                assert verify_inclusion(hashes[index], other, total, proof, top) is (
+                    (other, total) == (index, size) or same_path((index, size), (other, total))
+                )
+
+
+def same_path(one, other):
+    """Whether two places have the same way to the root: a proof does not tell these apart, its tree head does."""
+
+    def way(index, size):
+        steps, last = [], size - 1
+        while last:
+            if index & 1 or index == last:
+                steps.append("left")
+                while not index & 1 and index:
+                    index, last = index >> 1, last >> 1
+            else:
+                steps.append("right")
+            index, last = index >> 1, last >> 1
+        return steps
+
+    return 0 <= other[0] < other[1] and way(*one) == way(*other)

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from federation.log import note as notes
 from federation.log.note import (
     COSIGNATURE,
     ED25519,
@@ -12,6 +13,7 @@ from federation.log.note import (
     NoteSignature,
     check_name,
     cosign,
+    exact_base64,
     key_of,
     open_note,
     parse_note,
@@ -179,3 +181,77 @@ def test_lines_of_witnesses_are_read_alone():
     for tail in ("", line[:-1], f"\n{line}", line + "\n"):
         with pytest.raises(MalformedError):
             parse_signatures(tail)
+
+
+#: The worked example of the facts: a checkpoint, and the line of its witness.
+CHECKPOINT = "node.example/log1\n5\nGqaNMHSQWlgfhMu9D3U3lJBP2ARRvEwT5p2aU7xZUCw=\n"
+COSIGNED = (
+    "— top.example/w1 6NfBIwAAAABqsTuA/0hnkBEXsKAE4YyzwA+m5vMeZFizGTHF9EkKURBeud2z644d7Skx6fC1N41rCjY7"
+    "+Ch+vXSS3pW0m1uxr1WlBA==\n"
+)
+
+
+def test_fault_21_the_cosignature_of_the_worked_example_comes_out_and_holds():
+    assert cosign(CHECKPOINT, WITNESS, WITNESS_SIGNER, 1_790_000_000).line() == COSIGNED
+    _, (seen,) = open_note(f"{CHECKPOINT}\n{COSIGNED}".encode(), [WITNESS_KEY])
+    assert (seen.key, seen.at) == (WITNESS_KEY, 1_790_000_000)
+
+
+def test_signatures_are_added_once():
+    one, other = sign_note("text\n", ORIGIN, LOG_SIGNER), cosign("text\n", WITNESS, WITNESS_SIGNER, 9)
+    note = Note("text\n", (one,)).plus([one, other, other])
+    assert note.signatures == (one, other)
+    assert len(open_note(note, [LOG_KEY, WITNESS_KEY])[1]) == 2
+
+
+def test_names_and_notes_have_their_limits():
+    assert check_name("n" * 128) == "n" * 128
+    for name in ("n" * 129, "a\x00", "a\x01b", "\x1b"):
+        with pytest.raises(MalformedError):
+            check_name(name)
+    assert MAX_NOTE_BYTES == 65_536
+    longest = b"t" * (MAX_NOTE_BYTES - len(EXAMPLE)) + EXAMPLE
+    assert parse_note(longest).encode() == longest
+    with pytest.raises(LimitError):
+        parse_note(b"t" + longest)
+
+
+def test_signature_lines_alone_are_no_note():
+    with pytest.raises(MalformedError):
+        parse_note(COSIGNED.encode())
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [("— a b AAAAAAAA\n", "base64"), ("— a AAAAAA==\n", "note_form"), ("— a é\n", "base64")],
+)
+def test_a_signature_line_is_a_name_and_what_it_signed(line, code):
+    with pytest.raises(MalformedError) as refused:
+        parse_signatures(line)
+    assert refused.value.code == f"federation.log.{code}"
+
+
+def test_a_verifier_key_has_a_name_and_one_length():
+    key = parse_vkey(EXAMPLE_VKEY)
+    for wrong, code in (
+        (notes._made("a b", ED25519, key.public).vkey, "note_name"),
+        (f"a+00000000+{b64encode(bytes([ED25519])).decode()}", "note_vkey"),
+        (f"a+00000000+{b64encode(bytes([ED25519]) + bytes(33)).decode()}", "note_vkey"),
+    ):
+        with pytest.raises(MalformedError) as refused:
+            parse_vkey(wrong)
+        assert refused.value.code == f"federation.log.{code}"
+
+
+def test_a_signer_without_a_key_has_none():
+    class Empty:
+        alg, jwk = LOG_SIGNER.alg, LOG_SIGNER.jwk | {"x": "!"}
+
+    with pytest.raises(UntrustedError):
+        key_of(ORIGIN, Empty())
+
+
+def test_base64_is_read_in_its_own_letters():
+    for spelling in ("é", "AA", "AA==\n", "A A=", "-_=="):
+        with pytest.raises(MalformedError):
+            exact_base64(spelling, field="x")

@@ -1,3 +1,5 @@
+from base64 import b64encode
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -82,6 +84,8 @@ def test_a_proof_comes_back_as_it_was(index, hashes, extra):
         b"", b"\n\n", EXAMPLE.replace(b"@v1", b"@v2"), EXAMPLE.replace(b"index 2", b"index 02"),
         EXAMPLE.replace(b"index 2", b"index"), EXAMPLE.replace(b"index 2\n", b""), EXAMPLE.replace(b"index 2", b"\xff"),
         EXAMPLE.replace(b"index", b"extra =\nindex"), EXAMPLE.replace(b"LyelCC", b"LyelC"),
+        b"c2sp.org/tlog-proof@v1\n\nnote", EXAMPLE.replace(b"index 2", b"2"),
+        EXAMPLE.replace(b"LyelCCwdQq+kiKw1Cp/EOQwIT1T3Hs3/hZ6Y24QptHk=", b64encode(bytes(33))),
         EXAMPLE.replace(b"LyelCCwdQq+kiKw1Cp/EOQwIT1T3Hs3/hZ6Y24QptHk=", b"AAAA"), EXAMPLE.partition(b"\n\n")[0],
     ],
 )  # fmt: skip
@@ -95,5 +99,8 @@ def test_a_proof_has_its_limits():
     assert len(read_hashes([line] * 63)) == 63
     with pytest.raises(LimitError):
         read_hashes([line] * 64)
+    assert MAX_PROOF_BYTES == 65_536 + 8_192
+    longest = EXAMPLE.ljust(MAX_PROOF_BYTES, b"x")
+    assert TlogProof.parse(longest).index == 2
     with pytest.raises(LimitError):
-        TlogProof.parse(b"x" * (MAX_PROOF_BYTES + 1))
+        TlogProof.parse(longest + b"x")

@@ -13,7 +13,6 @@ from federation.log.witness import MAX_ENTRIES, SIZE_TYPE, Witness
 from federation.log.witness_request import WitnessRequest, make_request
 from registry.errors import ConflictError, ForbiddenError, LimitError, NotFoundError, UnavailableError
 from registry.identifier import Prefix
-from tests.support import federation_tables
 from tests.support.log import (
     WITNESS,
     WITNESS_KEY,
@@ -35,7 +34,6 @@ HASHES = entry_hashes(600)
 
 
 def a_witness(database, *, mirror=False, alarms=None):
-    federation_tables.create(database)
     logs = KnownLogs()
     logs.replace([(OWNER, KEY.vkey)], mirror=[OWNER] if mirror else [])
     return Witness(

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from joserfc.jwk import ECKey, OKPKey
 
 from registry.errors import UntrustedError
+from registry.trust import sm2
 from registry.trust.algorithms import ALGORITHMS, AlgorithmStatus, PublicKey, admit, thumbprint, usable
 from registry.trust.encoding import b64u, from_b64u
 from tests.support.trust import ALGS, a_signer
@@ -175,3 +176,61 @@ def test_base64url_has_one_spelling(data):
         alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
         others = [spelling[:-1] + c for c in alphabet if c != spelling[-1]]
         assert [from_b64u(other) for other in others].count(data) == 0
+
+
+def test_a_signature_has_one_length_and_the_answer_is_yes_or_no():
+    signer = a_signer("x", "ES256")
+    key = admit(signer.jwk, ALGS)
+    good = signer.sign(b"data")
+    assert key.verify(b"data", good) is True
+    assert key.verify(b"other", good) is False
+    assert key.verify(b"data", good[:32] + b"\x00" + good[32:]) is False
+    short = next(one for one in (signer.sign(b"data") for _ in range(100_000)) if one[32] == 0)
+    assert key.verify(b"data", short) is True
+    assert key.verify(b"data", short[:32] + short[33:]) is False
+    plain = a_signer("x")
+    assert admit(plain.jwk, ALGS).verify(b"data", plain.sign(b"other")) is False
+
+
+def test_exactly_the_points_of_the_curve_are_admitted():
+    """Held against another way: u/v is a square where u·v is one."""
+    prime = 2**255 - 19
+    factor = -121665 * pow(121666, prime - 2, prime) % prime
+    for y in range(2, 200):
+        product = (y * y - 1) * (factor * y * y + 1) % prime
+        right = pow(product, (prime - 1) // 2, prime) == 1
+        raw = y.to_bytes(32, "little")
+        if right:
+            assert admit(okp(raw), ALGS).jwk["x"] == b64u(raw)
+        else:
+            assert reason(okp(raw)) == "key_off_curve"
+
+
+def test_without_its_library_an_algorithm_is_not_usable_and_the_others_are(monkeypatch):
+    monkeypatch.setattr(sm2, "is_available", lambda: False)
+    with pytest.raises(UntrustedError) as refused:
+        usable("SM2-SM3")
+    assert refused.value.code == "registry.trust.alg_unavailable"
+    assert usable("Ed25519").name == "Ed25519"
+    monkeypatch.setattr(sm2, "is_available", lambda: True)
+    assert usable("SM2-SM3").name == "SM2-SM3"
+
+
+def test_what_is_wrong_about_the_type_of_a_key_is_named():
+    for jwk, field in (
+        ({**RFC_8037, "alg": "Ed25519", "crv": "Ed448"}, "crv"),
+        ({**RFC_8037, "alg": "Ed25519", "kty": "EC"}, "kty"),
+        ({**RFC_8037, "crv": "Ed448"}, "kty"),
+    ):
+        with pytest.raises(UntrustedError) as refused:
+            admit(jwk, ALGS)
+        assert (refused.value.code, refused.value.field) == ("registry.trust.key_type", field)
+
+
+def test_a_key_is_its_algorithm_and_thumbprint():
+    key = admit(RFC_8037, ALGS)
+    assert key == PublicKey(key.alg, key.kid, (), lambda signature, data: False)
+    assert len({key, PublicKey(key.alg, key.kid, (), lambda signature, data: False)}) == 1
+    assert key != PublicKey("ES256", key.kid, (), lambda signature, data: False)
+    assert key != "key"
+    assert repr(key) == "PublicKey(Ed25519, kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k)"

@@ -1,5 +1,7 @@
 """The delegation test matrix, at the level of chains: every row is refused, and says why."""
 
+import hashlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,6 +10,8 @@ from registry.errors import UnavailableError, UntrustedError
 from registry.identifier import Identifier, Prefix
 from registry.trust import jws
 from registry.trust.chain import MemoryMarks, chain_sha256, extend, verify_chain
+from registry.trust.encoding import b64u
+from registry.trust.marks import Act
 from registry.trust.rights import Permission, Right
 from registry.trust.root import make_root
 from registry.trust.statement import STATEMENT_TYPE, StatementKey, full_rights
@@ -67,6 +71,49 @@ def test_a_chain_holds_and_says_what_it_vouches_for():
     assert not made.allows("unheard-of")
     made.require_active()
     assert made.signing_key(chain.signer.kid, NOW).kid == chain.signer.kid
+
+
+def test_a_chain_is_named_by_its_statements_leaf_first():
+    assert chain_sha256(["b", "a"]) == b64u(hashlib.sha256(b"b\na").digest())
+
+
+def test_a_key_for_another_use_has_signed_nothing_for_the_subject():
+    log = a_signer("log")
+    keys = (StatementKey.of(a_signer(PLANT), nbf=NOW - DAY), StatementKey.of(log, nbf=NOW - DAY, use="log"))
+    made = verify_chain(changed(PLANT, keys=keys), anchor=a_root().anchor, now=NOW)
+    assert made.signing_key(a_signer(PLANT).kid, NOW).kid == a_signer(PLANT).kid
+    assert reason(made.signing_key, log.kid, NOW) == "kid_unknown"
+
+
+def test_a_child_may_live_as_long_as_its_superior():
+    end = NOW + 30 * DAY
+    tokens = a_chain(changed={TOP: {"exp": end}, PARK: {"exp": end}, PLANT: {"exp": end}}).tokens
+    assert verify_chain(tokens, anchor=a_root().anchor, now=NOW).expires == end
+
+
+def test_what_is_remembered_of_a_statement_says_who_signed_it_and_which_keys_it_lists():
+    told = []
+
+    class Told:
+        def raise_to(self, *what):
+            told.append(what)
+
+    log = a_signer("log")
+    keys = (StatementKey.of(a_signer(PLANT), nbf=NOW - DAY), StatementKey.of(log, nbf=NOW - DAY, use="log"))
+    chain = a_chain(changed={PLANT: {"keys": keys}})
+    made = verify_chain(chain.tokens, anchor=chain.anchor, now=NOW, marks=Told())
+    leaf = made.leaf
+    act = Act(
+        kid=a_signer(PARK).kid,
+        iat=leaf.iat,
+        keys=leaf.signing_kids,
+        listed=frozenset({a_signer(PLANT).kid}),
+    )
+    assert [what[:2] for what in told] == [("0.NA", TOP), (TOP, PARK), (PARK, PLANT)]
+    assert told[-1] == (PARK, PLANT, 1, leaf.sha256, act)
+    told.clear()
+    extend(chain.verified(PARK), chain.by_prefix[PLANT], now=NOW, marks=Told())
+    assert told == [(PARK, PLANT, 1, leaf.sha256, act)]
 
 
 def test_step_by_step_and_all_at_once_are_the_same():

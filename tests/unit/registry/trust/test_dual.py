@@ -67,6 +67,24 @@ def test_any_of_cannot_be_asked_for():
     )
 
 
+def test_a_refusal_names_the_algorithms_asked_for():
+    with pytest.raises(UntrustedError) as refused:
+        verify_all(SIGNED, TYPE, (KEYS[0], admit(a_signer("third").jwk, ALGS)))
+    assert refused.value.params["algs"] == "Ed25519, Ed25519"
+
+
+def test_a_text_has_its_limit():
+    assert verify_all(SIGNED, TYPE, KEYS, max_bytes=len(SIGNED)) == b'{"a":1}'
+    with pytest.raises(UntrustedError) as refused:
+        verify_all(SIGNED, TYPE, KEYS, max_bytes=len(SIGNED) - 1)
+    assert refused.value.code == "registry.trust.jws_size"
+
+
+def test_two_signers_of_two_algorithms_sign():
+    made = sign_all([ONE, OTHER], TYPE, b"{}")
+    assert verify_all(made, TYPE, KEYS) == b"{}"
+
+
 def test_a_third_signature_by_a_stranger_does_not_pass_either():
     text = jws.sign_general([ONE, OTHER, a_signer("stranger")], TYPE, b"{}")
     assert reason(verify_all, text, TYPE, KEYS) == "dual_signers"

@@ -32,7 +32,14 @@ def test_what_is_read_is_the_only_spelling(spelling):
 
 
 @pytest.mark.parametrize(
-    "spelling", ["A", "AAAAA", "AB", "AAB", "AA==", "A A", "AA\n", "\uff21A", "+A", "/A"]
+    "spelling",
+    ["A", "AAAAA", "AB", "AAB", "AA==", "A A", "AA\n", "\uff21A", "+A", "/A", "\ud800", "\ud800AA"],
 )
 def test_every_other_spelling_is_refused(spelling):
     assert from_b64u(spelling) is None
+
+
+@pytest.mark.parametrize("sign", sorted(set(map(chr, range(256))) - set(_ALPHABET)))
+def test_no_sign_outside_the_alphabet_is_passed_over(sign):
+    for spelling in (f"{sign}AAA", f"AA{sign}A", f"AAAA{sign}", f"AAA{sign}"):
+        assert from_b64u(spelling) is None

@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 
+import orjson
 import pytest
 
 from registry.errors import InvalidValueError, UntrustedError
 from registry.identifier import Prefix
-from registry.trust.historical import HistoricalKey, issue_history, read_history, verify_history
+from registry.trust import jws
+from registry.trust.historical import HISTORY_TYPE, HistoricalKey, issue_history, read_history, verify_history
 from tests.support.trust import DAY, NOW, a_chain, a_root, a_signer
 
 PARK, PLANT = Prefix("88.107"), Prefix("88.107.1001")
@@ -38,6 +40,8 @@ def test_a_list_says_what_was_signed():
     token = a_history(OLD, GONE, LIVE)
     made = verify_history(token, a_chain().verified("88.107"), now=NOW)
     assert (made.issuer, made.subject, made.ver, made.keys) == (PARK, PLANT, 1, (OLD, GONE, LIVE))
+    assert made.issuer_name == "88.107"
+    assert jws.parse(token, typ="hz-keys+jws") == made.parsed
 
 
 def test_the_root_lists_the_keys_of_the_top():
@@ -80,6 +84,75 @@ def test_a_list_by_anybody_else_is_refused(token, code):
 )
 def test_what_a_reader_would_refuse_is_not_signed(keys, subject, code):
     assert reason(a_history, *keys, subject=subject, kind=InvalidValueError) == code
+
+
+def forged(row=None, **claims):
+    """A list that could not be issued; `row` changes its one key, a value of None leaves the member out."""
+    content = jws.parse(a_history(LIVE), typ=HISTORY_TYPE).claims() | claims
+    if row is not None:
+        changed = content["keys"][0] | row
+        content["keys"] = [{name: value for name, value in changed.items() if value is not None}]
+    return jws.sign(a_signer("88.107"), HISTORY_TYPE, orjson.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("row", "claims", "code"),
+    [
+        ({"kid": None}, {}, "claim_missing"),
+        ({"alg": None}, {}, "claim_missing"),
+        ({"use": None}, {}, "claim_missing"),
+        ({"use": "enc"}, {}, "key_use"),
+        ({"iat": None}, {}, "claim_missing"),
+        ({"exp": "soon"}, {}, "claim_type"),
+        ({"revoked": -1}, {}, "claim_type"),
+        (None, {"ver": 0}, "claim_type"),
+        (None, {"iss": "300:0.NA/0.NA", "sub": "0.NA/0.NA"}, "not_below"),
+        (None, {"sub": "0.NA/0.NA"}, "not_below"),
+        (None, {"sub": "0.NA/88"}, "not_below"),
+    ],
+)
+def test_a_list_that_nobody_could_issue_is_refused(row, claims, code):
+    assert reason(read_history, forged(row, **claims)) == code
+
+
+@pytest.mark.parametrize("use", ["sig", "log", "tls"])
+def test_every_use_is_read_as_it_was_written(use):
+    key = a_key("x", use=use, exp=NOW)
+    assert read_history(a_history(key)).keys == (key,)
+    assert read_history(a_history(key)).key(key.kid, use) == key
+
+
+def test_a_list_has_its_limits():
+    def row(number):
+        return {"kid": "x", "number": number}
+
+    assert reason(read_history, forged(keys=[row(n) for n in range(1024)])) == "claim_missing"
+    assert reason(read_history, forged(keys=[row(n) for n in range(1025)])) == "claim_type"
+    assert reason(read_history, "x" * 262_144) == "jws_segments"
+    assert reason(read_history, "x" * 262_145) == "jws_size"
+
+
+def test_a_life_has_its_first_and_its_last_second():
+    for key, first, last in (
+        (a_key("a", iat=NOW), NOW - 300, NOW + 10**9),
+        (a_key("b", iat=NOW, exp=NOW + 9), NOW - 300, NOW + 9),
+        (a_key("c", iat=NOW, revoked=NOW + 9), NOW - 300, NOW + 8),
+        (a_key("d", iat=NOW, exp=NOW), NOW - 300, NOW),
+    ):
+        read = read_history(a_history(key)).keys[0]
+        assert read == key
+        assert [read.good_at(at) for at in (first - 1, first, last, last + 1)] == [
+            False,
+            True,
+            True,
+            key.exp is None and key.revoked is None,
+        ]
+
+
+def test_a_key_that_is_no_signing_key_may_not_disappear_either():
+    before = read_history(a_history(a_key("log", use="log"), LIVE))
+    read_history(a_history(a_key("log", use="log"), LIVE, ver=2)).require_grown(before)
+    assert reason(read_history(a_history(LIVE, ver=2)).require_grown, before) == "history_shrunk"
 
 
 def test_a_list_only_grows():

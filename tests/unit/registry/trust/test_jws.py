@@ -1,3 +1,4 @@
+import hashlib
 import json
 
 import joserfc.jws
@@ -82,6 +83,12 @@ def test_any_further_header_member_is_refused(member):
         (forged(header(typ="hz-other+jws")), "jws_typ"),
         (forged(header(typ=TYPE.upper())), "jws_typ"),
         (forged(header(kid="short")), "jws_kid"),
+        (forged(header(kid=b64u(bytes(31)))), "jws_kid"),
+        (forged(header(kid=b64u(bytes(33)))), "jws_kid"),
+        (forged(header(typ=[[["four"]]])), "jws_header_missing"),
+        (forged(header(typ=[[[["five"]]]])), "json_depth"),
+        (f"{'A' * 513}.e30.{b64u(bytes(64))}", "jws_size"),
+        (f"{jws.sign(SIGNER, TYPE, b'{}')}AA", "jws_signature_length"),
         (forged([1]), "jws_header"),
         (forged(b"nonsense"), "json_syntax"),
         (forged(b'{"alg":"none","alg":"Ed25519"}'), "json_duplicate"),
@@ -113,6 +120,28 @@ def test_every_segment_has_one_spelling():
 
 def test_a_token_that_is_too_long_is_refused_before_it_is_read():
     assert reason(jws.parse, "!" * 101, typ=TYPE, max_bytes=100, kind=LimitError) == "jws_size"
+
+
+def test_what_is_just_within_the_limits_is_read():
+    assert jws.MAX_TOKEN_BYTES == 262_144
+    token, general = jws.sign(SIGNER, TYPE, b"{}"), jws.sign_general([SIGNER], TYPE, b"{}")
+    assert jws.parse(token, typ=TYPE, max_bytes=len(token)).payload == b"{}"
+    assert len(jws.parse_general(general, typ=TYPE, max_bytes=len(general))) == 1
+    assert len(jws.parse_general(jws.sign_general([SIGNER] * 64, TYPE, b"{}"), typ=TYPE)) == 64
+    long = jws.sign_general([SIGNER], TYPE, b"x" * jws.MAX_TOKEN_BYTES)
+    assert len(jws.parse_general(long, typ=TYPE, max_bytes=1_000_000)[0].payload) == jws.MAX_TOKEN_BYTES
+    padded = orjson.dumps(header()).ljust(384)
+    assert len(b64u(padded)) == 512
+    assert jws.parse(forged(padded), typ=TYPE).kid == SIGNER.kid
+
+
+def test_a_refused_segment_is_named():
+    segments = jws.sign(SIGNER, TYPE, b"{}").split(".")
+    for number, name in enumerate(("header", "payload", "signature")):
+        wrong = ".".join([*segments[:number], segments[number] + "=", *segments[number + 1 :]])
+        with pytest.raises(MalformedError) as refused:
+            jws.parse(wrong, typ=TYPE)
+        assert refused.value.field == name
 
 
 def test_the_key_decides_and_the_header_must_agree():
@@ -151,7 +180,7 @@ def test_a_token_is_named_by_what_was_signed_not_by_its_signature():
     signer = a_signer("x", "ES256")
     one, other = (jws.parse(jws.sign(signer, TYPE, b"{}"), typ=TYPE) for _ in range(2))
     assert one.signature != other.signature
-    assert one.sha256 == other.sha256
+    assert one.sha256 == other.sha256 == b64u(hashlib.sha256(one.signing_input).digest())
 
 
 def test_the_general_form_is_one_payload_under_several_signatures():
@@ -172,6 +201,9 @@ def test_the_general_form_is_read_as_strictly():
         {**right, "payload": 1},
         {**right, "signatures": []},
         {**right, "signatures": {}},
+        {**right, "signatures": 1},
+        ["payload", "signatures"],
+        {**right, "signatures": [{**row, "protected": 1}]},
         {**right, "signatures": [{**row, "header": {"alg": "none"}}]},
         {**right, "signatures": [{"protected": row["protected"]}]},
         {**right, "signatures": [{**row, "signature": 1}]},

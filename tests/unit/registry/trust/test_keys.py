@@ -1,5 +1,6 @@
 import os
 import stat
+from base64 import b64encode
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -7,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from registry.errors import ExistsError, InvalidValueError, UnavailableError, UntrustedError
 from registry.trust.algorithms import admit
+from registry.trust.encoding import b64u
 from registry.trust.keys import KeyFolder, KeySigner
 from tests.support.trust import ALGS
 
@@ -55,11 +57,74 @@ def test_an_open_key_is_refused_where_a_passphrase_is_set(tmp_path):
     assert reason(UntrustedError, KeyFolder(tmp_path, b"secret").load, made.kid) == "key_not_locked"
 
 
-@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644])
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644, 0o601, 0o602, 0o610, 0o620])
 def test_a_file_others_can_read_is_refused(tmp_path, mode):
     made = KeyFolder(tmp_path).create()
     (tmp_path / f"{made.kid}.pem").chmod(mode)
+    with pytest.raises(UntrustedError) as refused:
+        KeyFolder(tmp_path).load(made.kid)
+    assert refused.value.code == "registry.trust.key_file_open"
+    assert refused.value.params["mode"] == f"{mode:04o}"
+
+
+def test_a_file_of_somebody_else_is_refused(tmp_path, monkeypatch):
+    made = KeyFolder(tmp_path).create()
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     assert reason(UntrustedError, KeyFolder(tmp_path).load, made.kid) == "key_file_open"
+
+
+def test_no_name_leads_out_of_the_folder_or_to_what_is_no_key(tmp_path):
+    folder = KeyFolder(tmp_path / "keys")
+    kid = KeyFolder(tmp_path / "other").create().kid
+    text = (tmp_path / "other" / f"{kid}.pem").read_bytes()
+    assert reason(UnavailableError, folder.load, f"../other/{kid}") == "key_missing"
+    folder.create()
+    for name in (b64u(bytes(31)), b64u(bytes(33)), "AAAA"):
+        file = tmp_path / "keys" / f"{name}.pem"
+        file.write_bytes(text)
+        file.chmod(0o600)
+        assert reason(UnavailableError, folder.load, name) == "key_missing"
+        assert name not in folder.kids()
+    (tmp_path / "keys" / kid).write_bytes(text)
+    assert len(folder.kids()) == 1
+
+
+def test_a_key_stands_within_the_first_bytes_of_its_file(tmp_path):
+    made = KeyFolder(tmp_path).create()
+    file = tmp_path / f"{made.kid}.pem"
+    text = file.read_bytes().rstrip()
+    file.write_bytes(b"\n" * (16_384 - len(text)) + text)
+    assert KeyFolder(tmp_path).load(made.kid).kid == made.kid
+    file.write_bytes(b"\n" * (16_385 - len(text)) + text)
+    assert reason(UntrustedError, KeyFolder(tmp_path).load, made.kid) == "key_file_damaged"
+
+
+def test_a_key_is_on_the_disk_before_it_is_used_and_nothing_stays_open(tmp_path, monkeypatch):
+    flushed, opened = [], []
+    real_open, real_fsync = os.open, os.fsync
+
+    def noted_open(*args, **kwargs):
+        handle = real_open(*args, **kwargs)
+        opened.append(handle)
+        return handle
+
+    def noted_fsync(handle):
+        state = os.fstat(handle)
+        flushed.append((stat.S_ISDIR(state.st_mode), state.st_size))
+        real_fsync(handle)
+
+    monkeypatch.setattr(os, "open", noted_open)
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    folder = KeyFolder(tmp_path / "far" / "keys")
+    kid = folder.create().kid
+    size = (tmp_path / "far" / "keys" / f"{kid}.pem").stat().st_size
+    assert [is_folder for is_folder, _ in flushed] == [False, True]
+    assert flushed[0] == (False, size)
+    folder.load(kid)
+    assert len(opened) == 3
+    for handle in opened:
+        with pytest.raises(OSError):
+            os.fstat(handle)
 
 
 def test_a_link_a_folder_and_a_missing_file_are_refused(tmp_path):
@@ -88,7 +153,9 @@ def test_a_file_that_holds_something_else_is_refused(tmp_path):
 def test_files_that_are_no_keys_are_not_listed(tmp_path):
     folder = KeyFolder(tmp_path / "keys")
     assert folder.kids() == ()
-    kids = sorted(folder.create().kid for _ in range(3))
+    kids = sorted([folder.create().kid, *(b64u(bytes([number]) * 32) for number in range(40))])
+    for kid in kids:
+        (tmp_path / "keys" / f"{kid}.pem").touch()
     (tmp_path / "keys" / "notes.pem").write_text("x")
     (tmp_path / "keys" / "README").write_text("x")
     assert folder.kids() == tuple(kids)
@@ -100,7 +167,9 @@ def test_a_key_moves_from_folder_to_folder_locked(tmp_path):
     pem = source.export_pem(made.kid, b"travel")
     assert b"ENCRYPTED" in pem
     assert reason(UnavailableError, target.import_pem, pem, b"wrong") == "key_passphrase"
-    assert reason(UnavailableError, target.import_pem, pem) == "key_locked"
+    with pytest.raises(UnavailableError) as locked:
+        target.import_pem(pem)
+    assert (locked.value.code, locked.value.params["value"]) == ("registry.trust.key_locked", "pem")
     assert target.import_pem(pem, b"travel").kid == made.kid
     assert target.load(made.kid).jwk == made.jwk
     assert reason(ExistsError, target.import_pem, pem, b"travel") == "key_exists"
@@ -109,8 +178,23 @@ def test_a_key_moves_from_folder_to_folder_locked(tmp_path):
 
 def test_key_types_that_are_not_admitted_are_refused(tmp_path):
     folder = KeyFolder(tmp_path)
-    for key in (rsa.generate_private_key(65537, 2048), ec.generate_private_key(ec.SECP384R1())):
-        assert reason(UntrustedError, folder.import_pem, pem_of(key)) == "key_type"
+    for key, field in (
+        (rsa.generate_private_key(65537, 2048), "kid"),
+        (ec.generate_private_key(ec.SECP384R1()), "key"),
+    ):
+        with pytest.raises(UntrustedError) as refused:
+            folder.import_pem(pem_of(key))
+        assert (refused.value.code, refused.value.field) == ("registry.trust.key_type", field)
+        assert reason(UntrustedError, KeySigner, key) == "key_type"
+    old = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.TraditionalOpenSSL,
+        serialization.BestAvailableEncryption(b"secret"),
+    )
+    assert reason(UntrustedError, folder.import_pem, old) == "key_file_damaged"
+    unheard = bytes.fromhex("3010020100300606042a0304050403020100")  # PKCS #8 of an algorithm nobody knows
+    text = b"-----BEGIN PRIVATE KEY-----\n" + b64encode(unheard) + b"\n-----END PRIVATE KEY-----\n"
+    assert reason(UntrustedError, folder.import_pem, text) == "key_file_damaged"
     assert reason(UntrustedError, folder.create, "RS256") == "alg_forbidden"
     assert reason(UntrustedError, folder.create, "ML-DSA-44") == "alg_unavailable"
     assert folder.kids() == ()

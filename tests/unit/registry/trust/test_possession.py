@@ -36,6 +36,10 @@ def test_the_holder_of_a_key_proves_it_and_the_nonce_comes_back(alg):
     assert check(proof(signer), signer) == NONCE
 
 
+def test_the_type_is_that_on_the_wire():
+    assert jws.parse(proof(), typ="hz-pop+jws").kid == SIGNER.kid
+
+
 def test_another_library_reads_the_proof():
     checked = joserfc.jws.deserialize_compact(proof(), OKPKey.import_key(SIGNER.jwk), algorithms=["Ed25519"])
     assert orjson.loads(checked.payload) == {
@@ -53,7 +57,8 @@ def test_without_the_key_there_is_no_proof():
     assert reason(f"{head}.{payload}.{b64u(bytes(64))}") == "signature"
     assert reason(jws.sign(SIGNER, "hz-statement+jws", stolen)) == "jws_typ"
     assert reason("") == "jws_segments"
-    assert reason("x" * 5000) == "jws_size"
+    assert reason("x" * 4096) == "jws_segments"
+    assert reason("x" * 4097) == "jws_size"
 
 
 @pytest.mark.parametrize(
@@ -64,6 +69,8 @@ def test_without_the_key_there_is_no_proof():
         ({"subject": "0.NA/88.107.1002"}, "pop_sub"),
         ({"nonce": "short"}, "pop_nonce"),
         ({"nonce": NONCE + "="}, "pop_nonce"),
+        ({"nonce": b64u(bytes(31))}, "pop_nonce"),
+        ({"nonce": b64u(bytes(33))}, "pop_nonce"),
         ({"nonce": ""}, "claim_type"),
         ({"iat": NOW - 601}, "pop_time"),
         ({"iat": NOW + 301}, "pop_time"),

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.errors import HazlinkError, InvalidValueError, UntrustedError
+from registry.errors import HazlinkError, InvalidValueError, MalformedError, UntrustedError
 from registry.identifier import Prefix
 from registry.trust import jws
+from registry.trust.encoding import b64u
 from registry.trust.revocation import (
     REVOCATION_TYPE,
     LastGood,
@@ -16,6 +17,8 @@ from registry.trust.revocation import (
     Revoked,
     Signed,
     issue_revocation,
+    last_good_claim,
+    last_good_of,
     list_advances,
     read_revocation,
     stands,
@@ -76,6 +79,100 @@ def test_a_list_says_what_was_signed():
     assert (made.issuer, made.ver, made.revoked) == (PARK, 3, (entry,))
     assert made.find(STOLEN.kid) == entry
     assert made.find(a_signer("other").kid) is None
+    assert made.issuer_name == "88.107"
+    assert jws.parse(made.token, typ="hz-revocation+jws") == made.parsed
+    assert [one.value for one in Reason] == ["compromise", "superseded", "cessation"]
+
+
+@pytest.mark.parametrize("why", list(Reason))
+def test_each_reason_is_read_as_it_was_written(why):
+    entry = an_entry(why=why, flow=(1, 1))
+    assert read_revocation(a_list(entry)).revoked == (entry,)
+
+
+def test_a_list_of_the_root_needs_a_key_of_the_root():
+    entry, anchor = an_entry(a_signer("88").kid), a_root().anchor
+    stranger = a_list(entry, issuer=None, signer=a_signer("stranger"))
+    assert reason(verify_revocation, stranger, anchor, now=NOW) == "kid_unknown"
+    for token, above in (
+        (a_list(entry, issuer=None), anchor),
+        (a_list(an_entry()), a_chain().verified("88.107")),
+    ):
+        altered = f"{token.rpartition('.')[0]}.{b64u(bytes(64))}"
+        assert reason(verify_revocation, altered, above, now=NOW) == "signature"
+        verify_revocation(token, above, now=NOW)
+
+
+def test_a_list_may_come_from_a_clock_that_is_five_minutes_ahead():
+    made = verify_revocation(a_list(an_entry(), iat=NOW + 300), a_chain().verified("88.107"), now=NOW)
+    assert made.iat == NOW + 300
+
+
+def a_row(number=0, **other):
+    return {"kid": b64u(number.to_bytes(32, "big")), "revoked_at": 1, "reason": "cessation"} | other
+
+
+def streams(count):
+    return {f"s{number}": {"epoch": 1, "seq": number} for number in range(count)}
+
+
+def test_lists_have_their_limits():
+    assert len(read_revocation(forged(revoked=[a_row(n) for n in range(2048)])).revoked) == 2048
+    assert reason(read_revocation, forged(revoked=[a_row(n) for n in range(2049)])) == "claim_type"
+    assert len(read_revocation(forged(revoked=[a_row(last_good=streams(16))])).revoked[0].last_good) == 16
+    assert reason(read_revocation, forged(revoked=[a_row(last_good=streams(17))])) == "claim_type"
+    assert reason(read_revocation, "x" * 262_144) == "jws_segments"
+    assert reason(read_revocation, "x" * 262_145) == "jws_size"
+    for length in (31, 33):
+        assert reason(read_revocation, forged(revoked=[a_row(kid=b64u(bytes(length)))])) == "jws_kid"
+    assert read_revocation(forged(revoked=[a_row(reason="r" * 32)])).revoked[0].reason is Reason.COMPROMISE
+    assert reason(read_revocation, forged(revoked=[a_row(reason="r" * 33)])) == "claim_type"
+    assert reason(read_revocation, forged(exp=NOW - 30)) == "life_empty"
+
+
+def test_a_refused_position_is_named_by_its_path():
+    with pytest.raises(UntrustedError) as refused:
+        read_revocation(forged(revoked=[a_row(), a_row(1, last_good={"flow": {"epoch": 1}})]))
+    assert refused.value.field == "revoked[1].last_good.flow.seq"
+    with pytest.raises(MalformedError) as alone:
+        last_good_of({"flow": 1})
+    assert alone.value.field == "last_good.flow"
+
+
+def test_positions_are_spelled_in_one_order():
+    last = {"flow": LastGood(2, 3), "alarm": LastGood(1, 0)}
+    assert list(last_good_claim(last).items()) == [
+        ("alarm", {"epoch": 1, "seq": 0}),
+        ("flow", {"epoch": 2, "seq": 3}),
+    ]
+    assert last_good_of(last_good_claim(last)) == last
+
+
+def test_what_is_not_said_is_nothing():
+    assert Revoked(STOLEN.kid, NOW, Reason.CESSATION).last_good == {}
+    assert Signed() == Signed(at=None, witnessed=None, stream=None, epoch=0, seq=0)
+    assert (RevocationBook().entries, RevocationBook().expires) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "merged"),
+    [
+        ((Reason.SUPERSEDED, {}), (Reason.SUPERSEDED, {"flow": (2, 3)}), (Reason.CESSATION, {"flow": (2, 3)})),
+        ((Reason.SUPERSEDED, {"flow": (1, 9)}), (Reason.SUPERSEDED, {"flow": (2, 3)}),
+         (Reason.SUPERSEDED, {"flow": (1, 9)})),
+        ((Reason.SUPERSEDED, {"flow": (1, 9)}), (Reason.SUPERSEDED, {"alarm": (1, 1)}),
+         (Reason.SUPERSEDED, {"flow": (0, 0), "alarm": (0, 0)})),
+        ((Reason.SUPERSEDED, {"flow": (1, 9)}), (Reason.CESSATION, {"flow": (1, 9)}),
+         (Reason.CESSATION, {"flow": (1, 9)})),
+        ((Reason.CESSATION, {}), (Reason.CESSATION, {}), (Reason.CESSATION, {})),
+        ((Reason.CESSATION, {}), (Reason.COMPROMISE, {}), (Reason.COMPROMISE, {})),
+        ((Reason.SUPERSEDED, {}), (Reason.SUPERSEDED, {}), (Reason.CESSATION, {})),
+    ],
+)  # fmt: skip
+def test_of_two_words_on_a_key_the_stricter_of_each_holds(one, other, merged):
+    made = [an_entry(at=NOW + n, why=why, **last) for n, (why, last) in enumerate((one, other))]
+    right = an_entry(at=NOW, why=merged[0], **merged[1])
+    assert made[0].merged(made[1]) == made[1].merged(made[0]) == right
 
 
 def test_the_root_revokes_keys_of_the_top():
@@ -87,6 +184,7 @@ def test_the_root_revokes_keys_of_the_top():
 def test_an_expired_list_still_counts_and_is_called_stale():
     made = verify_revocation(a_list(an_entry(), exp=NOW - 1), a_chain().verified("88.107"), now=NOW)
     assert made.is_stale(NOW)
+    assert made.is_stale(NOW - 1) is False
     assert made.find(STOLEN.kid) is not None
 
 
@@ -120,7 +218,7 @@ def test_a_reason_of_a_newer_release_is_read_as_the_worst():
 def test_versions_of_lists_only_rise():
     assert list_advances("88", None, (1, "a"))
     assert list_advances("88", (1, "a"), (9, "b"))
-    assert not list_advances("88", (9, "b"), (9, "b"))
+    assert list_advances("88", (9, "b"), (9, "b")) is False
     assert reason(list_advances, "88", (9, "b"), (8, "c")) == "list_rolled_back"
     assert reason(list_advances, "88", (9, "b"), (9, "c")) == "list_equivocation"
 
@@ -139,6 +237,16 @@ def test_fault_06_before_and_after_a_revocation():
     assert not stands(stolen, at(1, witnessed=NOW))
     assert not stands(stolen, at(1))
     assert stands(an_entry(at=NOW + 60), at(1)), "the theft is announced for later"
+
+
+def test_what_has_no_stream_stands_by_its_time_or_not_at_all():
+    rotated = an_entry(at=NOW, why=Reason.SUPERSEDED, flow=(1, 10))
+    assert stands(rotated, Signed(at=NOW - 1)) is True
+    assert stands(rotated, Signed(at=NOW)) is False
+    assert stands(rotated, at(11)) is False
+    stolen = an_entry(at=NOW)
+    assert stands(stolen, Signed(at=NOW - 1)) is False
+    assert stands(stolen, Signed(at=NOW + 9, witnessed=NOW - 1)) is True
 
 
 def test_fault_06_a_thousand_in_flight_when_a_key_is_rotated_none_is_lost_or_refused():
@@ -198,5 +306,15 @@ def test_a_chain_that_rests_on_a_stolen_key_falls(issuer, holder):
 
 
 def test_the_book_names_the_issuers_whose_lists_have_expired():
-    book = RevocationBook({}, {"88": NOW - 1, "88.107": NOW + 1})
-    assert book.stale(NOW) == ("88",)
+    book = RevocationBook({}, {"88.2": NOW - 1, "88.1": NOW - 9, "88": NOW - 3, "88.107": NOW})
+    assert book.stale(NOW) == ("88", "88.1", "88.2")
+
+
+def test_the_book_asks_for_the_key_and_for_the_chain_it_hangs_on():
+    chain, top = a_chain().verified(), a_signer("88").kid
+    above = RevocationBook({("88", a_signer("88.107").kid): an_entry(a_signer("88.107").kid, at=NOW)})
+    assert reason(above.require, chain, STOLEN.kid, at(1)) == "key_revoked"
+    book = RevocationBook({("88.107", STOLEN.kid): an_entry(at=NOW)})
+    book.require(chain, STOLEN.kid, at(1, witnessed=NOW - 1))
+    book.require(chain, top, at(1))
+    assert reason(book.require, chain, STOLEN.kid, at(1)) == "key_revoked"

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry.identifier import Identifier, Prefix
-from registry.trust.rights import Permission, Right, covering, full_rights, granted
+from registry.trust.rights import OPERATIONS, Permission, Right, covering, full_rights, granted
 
 LABELS = st.sampled_from(["1", "10", "107", "1001", "A"])
 PREFIXES = st.lists(LABELS, min_size=1, max_size=4).map(lambda labels: Prefix("88." + ".".join(labels)))
@@ -70,3 +70,48 @@ def test_each_operation_needs_its_own_grant():
     assert not granted(Right(prefix, THIS, frozenset({"register", "flow"})), held)
     assert not granted(Right(prefix, UNDER, frozenset({"alarm"})), held)
     assert not granted(Right(prefix, THIS, frozenset()), [])
+
+
+def test_the_words_are_those_on_the_wire():
+    assert OPERATIONS == ("register", "flow", "alarm", "catalogue", "report", "query")
+    assert [word.value for word in Permission] == ["thisHandle", "handlesUnderThisPrefix", "derivedPrefixes"]
+    assert Right(Prefix("88.1"), THIS).operations == set(OPERATIONS)
+
+
+@pytest.mark.parametrize(
+    ("outer", "includes"),
+    [
+        (THIS, {("88.1", THIS), ("88.1", UNDER)}),
+        (UNDER, {("88.1", UNDER)}),
+        (DERIVED, {("88.1", DERIVED), ("88.1.2", THIS), ("88.1.2", UNDER), ("88.1.2", DERIVED)}),
+    ],
+)
+@pytest.mark.parametrize("inner", list(Permission))
+@pytest.mark.parametrize("prefix", ["88", "88.1", "88.1.2", "88.10", "88.10.2", "88.2"])
+def test_each_word_includes_exactly_what_it_covers(outer, includes, inner, prefix):
+    assert Right(Prefix("88.1"), outer).includes(Right(Prefix(prefix), inner)) is (
+        (prefix, inner) in includes
+    )
+
+
+def test_full_rights_are_over_the_operations_named():
+    prefix = Prefix("88.1")
+    made = full_rights(prefix, ["flow", "alarm"])
+    assert [(one.permission, one.operations) for one in made] == [
+        (THIS, {"flow", "alarm"}),
+        (DERIVED, {"flow", "alarm"}),
+    ]
+    assert [one.operations for one in full_rights(prefix)] == [set(OPERATIONS)] * 2
+
+
+def test_one_right_must_hold_both_the_name_and_the_operation():
+    inside, outside = Identifier.parse("88.1/X"), Identifier.parse("88.2/X")
+    held = [
+        Right(Prefix("88.1"), THIS, frozenset({"flow"})),
+        Right(Prefix("88.2"), THIS, frozenset({"alarm"})),
+    ]
+    assert covering(inside, "flow", held) is True
+    assert covering(outside, "alarm", held) is True
+    assert covering(inside, "alarm", held) is False
+    assert covering(outside, "flow", held) is False
+    assert covering(inside, "flow", []) is False

@@ -5,7 +5,17 @@ from joserfc.jwk import OKPKey
 
 from registry.errors import InvalidValueError, UntrustedError
 from registry.trust import jws
-from registry.trust.root import ROOT_TYPE, Anchor, fingerprint, make_root, pin, read_root, walk
+from registry.trust.root import (
+    ROOT_TYPE,
+    Anchor,
+    draft_root,
+    fingerprint,
+    make_root,
+    pin,
+    read_draft,
+    read_root,
+    walk,
+)
 from tests.support.trust import ALGS, DAY, NOW, a_root, a_signer
 
 A, B, C, D, E = (a_signer(name) for name in "ABCDE")
@@ -72,6 +82,8 @@ def test_a_wrong_signature_under_a_known_key_refuses_the_whole_document():
         ({"algs": ["ES256"]}, "alg_not_allowed"),
         ({"algs": []}, "claim_type"),
         ({"keys": {}}, "claim_type"),
+        ({"keys": {}, "threshold": 1}, "root_threshold"),
+        ({"algs": [*ALGS, *(f"a{n}" for n in range(15))]}, "claim_type"),
         ({"keys": []}, "claim_type"),
         ({"keys": {A.kid: "x"}}, "claim_type"),
         ({"keys": {A.kid: B.jwk}}, "key_kid"),
@@ -142,6 +154,29 @@ def test_text_that_is_no_root_is_refused():
     assert reason(read_root, " " * 70_000) == "jws_size"
     token = jws.sign_general([A, B], "hz-statement+jws", b"{}")
     assert reason(read_root, token) == "jws_typ"
+
+
+def test_a_root_has_its_limits():
+    keys = {a_signer(f"k{n}").kid: a_signer(f"k{n}").jwk for n in range(32)}
+    assert len(read_root(forged([a_signer("k0"), a_signer("k1")], keys=keys)).keys) == 32
+    algs = [*ALGS, *(f"a{n}" for n in range(14))]
+    assert read_root(forged([A, B], algs=algs)).algs == tuple(algs)
+    assert read_root(made([A], 1)).threshold == 1
+    assert reason(read_root, " " * 65_536) == "json_syntax"
+    assert reason(read_root, " " * 65_537) == "jws_size"
+
+
+def test_a_root_is_good_until_its_end():
+    read_root(made([A, B])).require_fresh(END)
+    assert reason(read_root(made([A, B])).require_fresh, END + 1) == "root_expired"
+
+
+def test_a_draft_is_read_by_the_same_rules_and_has_no_signatures():
+    payload = draft_root([A, B], 2, algs=ALGS, iat=NOW, exp=END, ver=1)
+    made = read_draft(payload)
+    assert (made.text, made.payload, list(made.keys)) == ("", payload, [A.kid, B.kid])
+    for wrong, code in ((b"nonsense", "json_syntax"), (b"[]", "jws_payload"), (b"{}", "claim_missing")):
+        assert reason(read_draft, wrong) == code
 
 
 def test_the_builder_makes_a_root():

@@ -11,8 +11,16 @@ from registry.errors import InvalidValueError, MalformedError, UntrustedError
 from registry.identifier import Prefix
 from registry.trust import jws
 from registry.trust.rights import Permission, Right
-from registry.trust.statement import STATEMENT_TYPE, Endpoints, StatementKey, full_rights, read
-from tests.support.trust import NOW, a_signer, a_statement, altered
+from registry.trust.statement import (
+    STATEMENT_TYPE,
+    Endpoints,
+    StatementKey,
+    draft,
+    full_rights,
+    read,
+    sign_draft,
+)
+from tests.support.trust import ALGS, DAY, NOW, a_signer, a_statement, altered
 
 SUBJECT = "88.107"
 SIGNER = a_signer("88")
@@ -281,3 +289,99 @@ JSON = st.recursive(
 def test_whatever_stands_in_a_claim_the_answer_is_a_statement_or_a_refusal(name, content):
     with contextlib.suppress(UntrustedError):
         assert read(altered(TOKEN, SIGNER, **{name: content}))
+
+
+def a_row(number, **other):
+    signer = a_signer(f"key {number}")
+    return {**signer.jwk, "kid": signer.kid, "alg": signer.alg, "use": "sig", "nbf": NOW, **other}
+
+
+def test_a_statement_has_its_limits():
+    assert reason(read, "x" * 65_536) == "jws_segments"
+    assert reason(read, "x" * 65_537) == "jws_size"
+
+    def keys(count):
+        return {"jwks": {"keys": [KEY, *(a_row(number) for number in range(1, count))]}}
+
+    assert len(read(altered(TOKEN, SIGNER, **keys(64))).keys) == 64
+    assert refused(**keys(65)) == "claim_type"
+    assert len(read(altered(TOKEN, SIGNER, perms=[RIGHT] * 32)).perms) == 32
+    assert refused(perms=[RIGHT] * 33) == "claim_type"
+    words = [f"op{number}" for number in range(33)]
+    assert len(read(altered(TOKEN, SIGNER, perms=[{**RIGHT, "ops": words[:32]}])).perms[0].operations) == 32
+    assert refused(perms=[{**RIGHT, "ops": words}]) == "claim_type"
+    algs = [*ALGS, *(f"a{number}" for number in range(15))]
+    assert read(altered(TOKEN, SIGNER, algs=algs[:16])).algs == tuple(algs[:16])
+    assert refused(algs=algs) == "claim_type"
+
+
+@pytest.mark.parametrize("name", ["jwks", "ep", "iss", "sub", "iat", "nbf", "exp", "publicKey"])
+def test_whatever_is_understood_may_be_called_critical(name):
+    assert read(altered(TOKEN, SIGNER, crit=[*CLAIMS["crit"], name])).ver == 1
+    assert refused(crit=[*CLAIMS["crit"], name.upper()]) == "crit_unknown"
+
+
+def test_the_keys_that_may_go_on_signing_are_those_whose_end_has_not_come():
+    iat = NOW - 3600
+    keys = (
+        StatementKey.of(a_signer("live"), nbf=iat),
+        StatementKey.of(a_signer("ends"), nbf=iat - 9, exp=iat + 1),
+        StatementKey.of(a_signer("ended"), nbf=iat - 9, exp=iat),
+        StatementKey.of(a_signer("log"), nbf=iat, use="log"),
+    )
+    made = read(a_statement(SUBJECT, "88", keys=keys, iat=iat))
+    assert made.signing_kids == {a_signer("live").kid, a_signer("ends").kid}
+    assert made.key(a_signer("live").kid) == keys[0]
+
+
+def test_a_draft_is_signed_elsewhere_and_is_active_unless_said():
+    subject = Prefix(SUBJECT)
+    keys = (
+        StatementKey.of(a_signer("tls"), nbf=NOW, use="tls"),
+        StatementKey.of(a_signer("x"), nbf=NOW, exp=NOW),
+    )
+    payload = draft(
+        issuer=Prefix("88"),
+        subject=subject,
+        keys=keys,
+        perms=full_rights(subject),
+        algs=ALGS,
+        max_path=1,
+        endpoints=Endpoints(),
+        ver=1,
+        iat=NOW,
+        nbf=NOW,
+        exp=NOW + DAY,
+    )
+    made = read(sign_draft(SIGNER, payload))
+    assert (made.state, made.keys) == ("active", keys)
+    assert orjson.loads(payload)["publicKey"] == a_signer("x").jwk
+
+    class Refusing:
+        alg, kid, jwk = SIGNER.alg, SIGNER.kid, SIGNER.jwk
+
+        def sign(self, data):
+            raise MalformedError("registry.trust.jws_header", field="header")
+
+    assert reason(sign_draft, Refusing(), payload, kind=InvalidValueError) == "jws_header"
+
+
+def test_the_key_shown_to_other_readers_is_a_signing_key():
+    tls = a_row("tls", use="tls")
+    shown = a_signer("key tls").jwk
+    assert refused(jwks={"keys": [KEY, tls]}, publicKey=shown) == "public_key_other"
+    tls["use"] = "sig"
+    assert len(read(altered(TOKEN, SIGNER, jwks={"keys": [KEY, tls]}, publicKey=shown)).keys) == 2
+
+
+def test_a_refused_key_is_named_by_its_place():
+    with pytest.raises(UntrustedError) as error:
+        read(altered(TOKEN, SIGNER, jwks={"keys": [KEY, a_row(1, nbf=-1)]}))
+    assert error.value.field == "jwks.keys[1].nbf"
+
+
+def test_the_same_rights_always_make_the_same_bytes():
+    words = frozenset({"flow", "register", *(f"z{number}" for number in range(20))})
+    token = a_statement(SUBJECT, "88", perms=(Right(Prefix(SUBJECT), Permission.THIS_HANDLE, words),))
+    (right,) = jws.parse(token, typ=STATEMENT_TYPE).claims()["perms"]
+    assert right["ops"] == ["register", "flow", *sorted(words - {"flow", "register"})]
