@@ -3,6 +3,8 @@
 Rules:
 
 - FULL first, then DIFF each day; FULL again after some days, or when the superior announced another key;
+- a deposit that the superior refused for good is as good as none: a refused DIFF, for one because the deposit it
+  stands on is not there any more, is followed by a FULL at once, a refused FULL by another one the next day;
 - a deposit begins with a watermark, the newest change at that moment. A FULL is read record by record over many
   transactions, so a record may already be newer than the watermark; a DIFF holds the newest version of whatever
   changed since the watermark before. Versions only grow, so both together are complete;
@@ -22,8 +24,9 @@ from federation.content.dataset import Rhythm
 from federation.content.policy import slot_of
 from federation.content.ports import HomedPrefixes, reporting
 from federation.escrow.cipher import seal_part
-from federation.escrow.manifest import DIFF, EMPTY, FULL, Manifest, chained, sign_manifest
+from federation.escrow.manifest import DIFF, EMPTY, FULL, Manifest, chained, deposit_of, sign_manifest
 from federation.escrow.storage import EscrowUnit
+from federation.exchange import envelope as wire
 from federation.exchange.envelope import Draft
 from registry.clock import Clock
 from registry.identifier import Identifier, Prefix
@@ -48,6 +51,8 @@ _PARTS_AT_ONCE = 2
 _ID_BYTES = 12
 _DAY = 86_400
 _LOOK_SECONDS = 10
+#: So many of the newest rejections are looked at.
+_REJECTED = 20
 
 
 class Signers(Protocol):
@@ -143,9 +148,11 @@ class Deposits:
             last = unit.last_made(owner.key)
         slot = slot_of(Rhythm.DAILY, self._clock.now())
         if last is None or last["state"] == "closed":
-            if last is not None and last["slot"] == slot and last["kid"] == kid:
+            refused = last is not None and _is_refused(unit, owner, receiver, last)
+            again = refused and last is not None and last["kind"] == DIFF
+            if last is not None and last["slot"] == slot and last["kid"] == kid and not again:
                 return []
-            last = self._begin(unit, owner, receiver, kid, slot, last)
+            last = self._begin(unit, owner, receiver, kid, slot, None if refused else last)
         drafts: list[Draft] = []
         while len(drafts) < room:
             made = self._part(unit, owner, receiver, last, key)
@@ -285,3 +292,13 @@ class Deposits:
         unit.move(owner.key, row["rev"], state="closed")
         body = {"manifest": sign_manifest(signer, made)}
         return Draft(owner, receiver, _STREAM, DEPOSIT_TYPE, DEPOSIT_SCHEMA, body)
+
+
+def _is_refused(unit: EscrowUnit, owner: Prefix, receiver: Prefix, row: Mapping[str, Any]) -> bool:
+    """Say whether the superior's receipt refuses the manifest of a deposit."""
+    for token in unit.rejected(owner, receiver, _REJECTED):
+        envelope = wire.read(wire.parse(token))
+        manifest = envelope.body.get("manifest") if envelope.type == DEPOSIT_TYPE else None
+        if isinstance(manifest, str) and deposit_of(manifest) == row["deposit"]:
+            return True
+    return False

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import orjson
 
 from federation.escrow.cipher import MAX_PARTS, read_name
-from registry.errors import MalformedError, UntrustedError
+from registry.errors import HazlinkError, MalformedError, UntrustedError
 from registry.identifier import Prefix
 from registry.trust import jws
 from registry.trust.chain import VerifiedChain
@@ -20,7 +20,17 @@ from registry.trust.encoding import b64u, from_b64u
 from registry.trust.keys import Signer
 from registry.trust.refusal import as_untrusted
 
-__all__ = ["DIFF", "EMPTY", "FULL", "MANIFEST_TYPE", "Manifest", "chained", "read_manifest", "sign_manifest"]
+__all__ = [
+    "DIFF",
+    "EMPTY",
+    "FULL",
+    "MANIFEST_TYPE",
+    "Manifest",
+    "chained",
+    "deposit_of",
+    "read_manifest",
+    "sign_manifest",
+]
 
 MANIFEST_TYPE = "hz-escrow+jws"
 FULL = "FULL"
@@ -84,6 +94,14 @@ def sign_manifest(signer: Signer, made: Manifest) -> str:
         "iat": made.iat,
     }
     return jws.sign(signer, MANIFEST_TYPE, orjson.dumps(claims))
+
+
+def deposit_of(token: str) -> str | None:
+    """Return which deposit an own manifest is of, unverified; None when it cannot be read."""
+    try:
+        return read_name(Claims(jws.parse(token, typ=MANIFEST_TYPE).claims(), at="manifest"), "deposit")
+    except HazlinkError:
+        return None
 
 
 def read_manifest(token: str, chain: VerifiedChain) -> Manifest:

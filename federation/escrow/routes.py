@@ -48,7 +48,7 @@ _DEPOSIT = (
     "at",
 )
 _TAKEOVER = (
-    "owner", "receiver", "rev", "records", "refused", "reason",
+    "owner", "receiver", "rev", "deposit_at", "records", "refused", "reason",
     "began_at", "began_by", "ended_at", "ended_by",
 )  # fmt: skip
 

@@ -26,6 +26,7 @@ from sqlalchemy import (
     update,
 )
 
+from federation.exchange.storage.sending_tables import exchange_lane, exchange_out
 from registry.documents import unpack
 from registry.identifier import Identifier, Prefix
 from registry.record import Record, RecordSignature, Status
@@ -38,6 +39,7 @@ __all__ = ["EscrowUnit", "announced", "held", "made", "part", "superior_key", "t
 _CHUNK = 500
 #: Where records about prefixes stand.
 _DELEGATIONS = "0.NA"
+_STREAM = "report"
 
 
 def _key(length: int) -> String:
@@ -132,6 +134,8 @@ takeover = Table(
     Column("number", Integer, nullable=False),
     Column("receiver", _key(64), nullable=False),
     Column("rev", BigInteger, nullable=False),
+    # when that deposit came
+    Column("deposit_at", BigInteger, nullable=False),
     Column("chain", String(43), nullable=False),
     Column("records", BigInteger, nullable=False),
     Column("refused", BigInteger, nullable=False),
@@ -243,6 +247,22 @@ class EscrowUnit:
         """Return the deposits of a prefix, newest first."""
         asked = select(made).where(made.c.owner == owner.key).order_by(made.c.rev.desc()).limit(limit)
         return self._rows(asked)
+
+    def rejected(self, owner: Prefix, receiver: Prefix, limit: int) -> list[bytes]:
+        """Return the newest envelopes with reports and deposits that the receiver refused for good."""
+        columns, lanes = exchange_out.c, exchange_lane.c
+        lane = (lanes.iss == owner.key, lanes.aud == receiver.key, lanes.stream == _STREAM)
+        # the lane knows whether there is one at all, and most often there is none
+        if not self._connection.execute(select(lanes.rejected).where(*lane)).scalar():
+            return []
+        asked = select(columns.token).where(
+            columns.iss == owner.key,
+            columns.aud == receiver.key,
+            columns.stream == _STREAM,
+            columns.outcome == "rejected",
+        )
+        newest = asked.order_by(columns.epoch.desc(), columns.seq.desc()).limit(limit)
+        return [bytes(token) for token in self._connection.scalars(newest)]
 
     # keys
 

@@ -90,6 +90,15 @@ class Takeovers:
                 found[owner.key] = dict(_delegated(unit.delegations_below(owner)))
             self._active = found
 
+    def serving(self) -> list[Mapping[str, Any]]:
+        """Return the take-overs that are open: whose records are answered for from which deposit of when.
+
+        Raises:
+            UnavailableError: the database cannot be read.
+        """
+        with self._database.read() as connection:
+            return EscrowUnit(connection).takeovers(open_only=True)
+
     def held(self, principal: Principal, receiver: Prefix) -> list[Mapping[str, Any]]:
         """Return the deposits held at a prefix, by owner, newest first.
 
@@ -169,6 +178,7 @@ class Takeovers:
                     "owner": owner.key,
                     "receiver": receiver.key,
                     "rev": loaded.rev,
+                    "deposit_at": line[-1]["at"],
                     "chain": chain.sha256,
                     "records": loaded.records,
                     "refused": loaded.refused,

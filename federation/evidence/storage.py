@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select
 from federation.exchange.storage.received import ReceivedUnit
 from federation.exchange.storage.sending_proofs import ProofUnit
 from federation.exchange.storage.sending_tables import exchange_out, exchange_out_body
-from federation.exchange.storage.tables import exchange_body, exchange_chain, exchange_in
+from federation.exchange.storage.tables import exchange_body, exchange_chain, exchange_in, exchange_relayed
 from federation.log.storage import LogRow, LogUnit
 from federation.log.storage.tables import log_checkpoint
 
@@ -59,14 +59,21 @@ class EvidenceUnit:
         self._connection = connection
 
     def received(self, env: bytes) -> KeptIn | None:
-        """Return an envelope of the inbox with the chain that decided about it."""
+        """Return an envelope of the inbox with the chain that decided about it.
+
+        One that came inside a relay is proven by the outermost relay that brought it: that one has a receipt.
+        """
         query = (
             select(exchange_in, exchange_chain.c.tokens, exchange_body.c.data)
             .outerjoin(exchange_chain, exchange_chain.c.sha256 == exchange_in.c.chain)
             .outerjoin(exchange_body, exchange_body.c.sha256 == exchange_in.c.body)
-            .where(exchange_in.c.env == env)
         )
-        row = self._connection.execute(query).first()
+        row = self._connection.execute(query.where(exchange_in.c.env == env)).first()
+        if row is None:
+            brought = select(exchange_relayed.c.outer).where(exchange_relayed.c.env == env)
+            outer = self._connection.execute(brought.order_by(exchange_relayed.c.at).limit(1)).scalar()
+            if outer is not None:
+                row = self._connection.execute(query.where(exchange_in.c.env == outer)).first()
         if row is None:
             return None
         return KeptIn(

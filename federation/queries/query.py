@@ -7,7 +7,8 @@ Rules (DESIGN, decision 10; issue of the signed exchange):
 - it is about identifiers or about whole prefixes, at most 1,000 of them, all within its targets;
 - after its expiry nobody answers any more; a node that stayed silent has a tombstone in the result;
 - an answer is about exactly one prefix, is signed by that prefix, and says which of its hosted or delegated children
-  the question was handed on to, so that the asker knows whom to wait for.
+  the question was handed on to, so that the asker knows whom to wait for;
+- every target is waited for, whether anybody is there or not; a prefix between asker and target only passes it on.
 
 Question and answer travel as bodies of envelopes (types `query.ask` and `query.answer`, schema `query/1`); the
 envelope's signature is theirs.
@@ -53,6 +54,7 @@ class AnswerStatus(StrEnum):
     REFUSED = "refused"  # the node says no, and why
     UNSUPPORTED = "unsupported"  # the node does not know this sort of question yet
     EXPIRED = "expired"  # it came too late
+    PASSED_ON = "passed_on"  # it only came through, on the way to a target; no node sends it
     SILENT = "silent"  # the tombstone the asker sets; no node sends it
     WAITING = "waiting"  # asked, no answer yet, not expired yet
 
@@ -163,6 +165,10 @@ class Question:
     def about(self, prefix: Prefix) -> tuple[str, ...]:
         """Return the subjects that `prefix` itself can speak about."""
         return tuple(text for text in self.subjects if _names(text, prefix))
+
+    def is_put_to(self, prefix: Prefix) -> bool:
+        """Say whether `prefix` itself is to answer."""
+        return any(target.contains(prefix) for target in self.targets)
 
     def concerns(self, prefix: Prefix) -> bool:
         """Say whether `prefix`, or something below it, is to answer."""

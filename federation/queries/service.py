@@ -123,7 +123,7 @@ class Queries:
             unit = QueryUnit(connection)
             unit.add_question(question)
             hosted, delegated = self._concerned(question, asker)
-            if any(target.contains(asker) for target in question.targets):
+            if question.is_put_to(asker):
                 handed = (*hosted, *delegated)
                 unit.add_received(question, asker, came_from=asker, env="", at=now, handed_on=handed)
             for child in (*hosted, *delegated):
@@ -147,10 +147,12 @@ class Queries:
                 raise NotFoundError("federation.queries.unknown", field="query", value=id_[:64])
             principal.require(Operation.AUDIT_READ, question.asker)
             given = {made.answer.prefix: made for made in unit.answers(id_)}
+        # who merely lies on the way to a target is not waited for: it passes the question on and says nothing
+        children = (child for group in self._concerned(question, question.asker) for child in group)
         expected = dict.fromkeys(
             (
-                *((question.asker,) if any(t.contains(question.asker) for t in question.targets) else ()),
-                *(child for group in self._concerned(question, question.asker) for child in group),
+                *question.targets,
+                *(child for child in children if question.is_put_to(child)),
                 *(child for made in given.values() for child in made.answer.handed_on),
                 *given,
             )
@@ -221,11 +223,11 @@ class Queries:
         handed = (*hosted, *delegated)
         if not unit.add_received(question, prefix, came_from=came_from, env=env, at=now, handed_on=handed):
             return
-        if not any(target.contains(prefix) for target in question.targets):
+        if not question.is_put_to(prefix):
             # It only passes through here: nothing is to be answered for this prefix itself.
             asked = unit.received_one(question.id, prefix)
             if asked is not None:
-                unit.settle(asked, AnswerStatus.ANSWERED, now)
+                unit.settle(asked, AnswerStatus.PASSED_ON, now)
         for child in handed:
             self._outbox.append(connection, _relayed(delivery, prefix, child))
 

@@ -1,11 +1,13 @@
 """From the first deposit to the take-over and back, over two real nodes without the network between them."""
 
+import hashlib
 import os
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from sqlalchemy import update
+from sqlalchemy import delete, insert, update
 
 from federation.escrow import storage as tables
 from federation.escrow.announcing import KeyAnnouncements, KeyHandler
@@ -13,9 +15,14 @@ from federation.escrow.answering import TakenOver
 from federation.escrow.deposit import Deposits
 from federation.escrow.holding import DepositHandler, PartHandler, escrow_handlers
 from federation.escrow.keys import EscrowKeys
+from federation.escrow.serving import TakeoverReasons
 from federation.escrow.storage import EscrowUnit
 from federation.escrow.takeover import Takeovers
+from federation.exchange import envelope as wire
+from federation.exchange.envelope import Draft, Position
 from federation.exchange.handlers import Delivery, Handlers
+from federation.exchange.status import Level
+from federation.exchange.storage.sending_tables import exchange_lane, exchange_out
 from registry.errors import (
     ConflictError,
     ForbiddenError,
@@ -28,7 +35,7 @@ from registry.errors import (
 from registry.identifier import Identifier, Prefix
 from registry.principal import ANONYMOUS
 from registry.record import Status
-from registry.trust.chain import verify_chain
+from registry.trust.chain import chain_sha256, verify_chain
 from registry.trust.record_signature import public_jws, restricted_jws, verify_record
 from resolver.authority import RegistryAuthority
 from tests.support.content import two_tiers
@@ -334,6 +341,95 @@ def test_a_difference_without_what_it_stands_on_is_rejected(pair):
     pair.deliver(part)
     with pytest.raises(ConflictError):
         pair.deliver(manifest)
+
+
+def refuse(pair, draft):
+    """Let the park's outbox have an envelope with this draft that the top refused for good."""
+    chain = pair.park.homes.chain(PARK)
+    pair.number += 1
+    signer, _ = pair.park.homes.signer_for(PARK)
+    sealed = wire.seal(
+        signer, draft, Position(1, pair.number, "A" * 43), chain=chain_sha256(chain),
+        jti=wire.uuid7(pair.number, bytes), iat=int(pair.clock.now()),
+    )  # fmt: skip
+    lane = {"iss": PARK.key, "aud": TOP.key, "stream": "report", "epoch": 1}
+    with pair.park.database.write() as connection:
+        connection.execute(delete(exchange_lane))
+        connection.execute(
+            insert(exchange_lane).values(
+                **lane, next_seq=9, prev=bytes(32), acked_seq=8, state="open", rejected=1, sealed_at=1
+            )
+        )
+        connection.execute(
+            insert(exchange_out).values(
+                **lane, seq=pair.number, env=hashlib.sha256(sealed.token.encode()).digest(), jti=sealed.jti,
+                token=sealed.token.encode(), queued_at=1, out_index=pair.number, state=1, outcome="rejected",
+                code="business",
+            )
+        )  # fmt: skip
+
+
+def test_a_refused_difference_is_followed_by_a_full_deposit_at_once(pair):
+    pair.park.register("88.107/B-1")
+    pair.made()  # the first one is lost at the superior
+    pair.next_day()
+    pair.park.register("88.107/B-2")
+    part, manifest = pair.made()
+    with pytest.raises(ConflictError):
+        pair.deliver(part), pair.deliver(manifest)
+    assert pair.made() == []
+    refuse(pair, manifest)
+    pair.deposit()
+    assert [(row["rev"], row["kind"]) for row in pair.held()] == [(3, "FULL")]
+    assert pair.takeovers.check(operator_of("88"), PARK).records == 2
+    # and then on as ever
+    assert pair.made() == []
+    pair.next_day()
+    pair.deposit()
+    assert [(row["rev"], row["kind"]) for row in pair.held()] == [(4, "DIFF"), (3, "FULL")]
+
+
+def test_a_refused_full_deposit_is_not_repeated_before_the_next_day(pair):
+    _, manifest = pair.made()
+    refuse(pair, manifest)
+    assert pair.made() == []
+    pair.next_day()
+    pair.deposit()
+    assert [(row["rev"], row["kind"]) for row in pair.held()] == [(2, "FULL")]
+
+
+def test_other_refusals_on_the_stream_change_nothing_about_the_deposits(pair):
+    pair.deposit()
+    pair.next_day()
+    part, manifest = pair.made()
+    refuse(pair, Draft(PARK, TOP, "report", "dataset.entries", "node-statistics/1", {"entries": []}))
+    refuse(pair, Draft(PARK, TOP, "report", manifest.type, manifest.schema, {"manifest": "x.y.z"}))
+    refuse(pair, Draft(PARK, TOP, "report", manifest.type, manifest.schema, {}))
+    assert part.type == "escrow.part"
+    assert pair.made() == []
+
+
+def test_a_take_over_is_an_amber_reason_that_names_whose_records_and_which_deposit(pair):
+    reasons = TakeoverReasons(pair.takeovers)
+    pair.park.register("88.107/B-1")
+    pair.deposit()
+    deposited = pair.held()[0]["at"]
+    assert reasons() == []
+    pair.next_day()
+    pair.takeovers.begin(operator_of("88"), PARK, reason="机房火灾")
+    (reason,) = reasons()
+    assert (reason.level, reason.whole) == (Level.AMBER, False)
+    for language in ("zh", "en"):
+        text = reason.error.message(language)
+        for part in (
+            "88.107",
+            "1",
+            "机房火灾",
+            datetime.fromtimestamp(deposited, UTC).strftime("%Y-%m-%d %H:%M"),
+        ):
+            assert part in text
+    pair.takeovers.end(operator_of("88"), PARK)
+    assert reasons() == []
 
 
 def test_who_is_no_child_deposits_nothing(pair):

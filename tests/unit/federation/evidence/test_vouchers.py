@@ -13,7 +13,6 @@ from federation.evidence.vouchers import StoredVouchers
 from federation.exchange.storage.received import ReceivedUnit
 from registry.identifier import Prefix
 from registry.storage.engine import Database
-from tests.support import federation_tables
 from tests.support.trust import a_chain
 
 TREE = a_chain("88", "88.107", "88.107.1001")
@@ -53,7 +52,6 @@ class _Homes:
 
 @pytest.fixture
 def vouchers(sqlite_database: Database) -> Any:
-    federation_tables.create(sqlite_database)
     store = _Store()
     return store, StoredVouchers(
         store=store,  # type: ignore[arg-type]

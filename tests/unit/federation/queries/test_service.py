@@ -12,6 +12,7 @@ from federation.exchange.storage.sending import SendingUnit
 from federation.queries.query import STREAM, Answer, AnswerStatus, Question
 from federation.queries.service import AnswerHandler, AskHandler, Queries
 from federation.queries.sorts import RecordsSort
+from node.schema import upgrade
 from registry.errors import (
     ForbiddenError,
     HazlinkError,
@@ -25,7 +26,6 @@ from registry.principal import Grant, Principal, Role
 from registry.storage.engine import Database
 from registry.trust.chain import chain_sha256
 from registry.value import Scope, Visibility
-from tests.support import federation_tables
 from tests.support.network import HandClock
 from tests.support.trust import NOW, a_chain, a_record, a_signer, a_value
 
@@ -77,7 +77,8 @@ class Post:
         self.books[HOSTED] = self.books[PARK]
 
     def book(self, tmp_path, prefix, below):
-        database = federation_tables.create(Database(f"sqlite:///{tmp_path / prefix.key}.sqlite3"))
+        database = Database(f"sqlite:///{tmp_path / prefix.key}.sqlite3")
+        upgrade(database)
         made = Book(prefix, database, None, below)
 
         class Children:
@@ -210,6 +211,21 @@ def test_a_silent_node_waits_and_becomes_a_tombstone_when_the_question_has_expir
     found = outcomes(post, question)
     assert found[TWO].status is AnswerStatus.SILENT
     assert found[ONE].status is AnswerStatus.ANSWERED
+
+
+def test_every_target_is_waited_for_and_whoever_only_passes_the_question_on_is_not(post):
+    post.books[TWO].silent = True
+    nobody = Prefix.parse("88.107.1009")
+    question = ask(post, targets=[ONE, TWO, nobody])
+    assert {o.status for o in outcomes(post, question).values()} == {AnswerStatus.WAITING}
+    post.carry()
+    found = {prefix: o.status for prefix, o in outcomes(post, question).items()}
+    assert found == {ONE: AnswerStatus.ANSWERED, TWO: AnswerStatus.WAITING, nobody: AnswerStatus.WAITING}
+    (line,) = post.books[PARK].queries.received(person(PARK), PARK)
+    assert line.status == AnswerStatus.PASSED_ON
+    post.clock.move(3_601)
+    found = {prefix: o.status for prefix, o in outcomes(post, question).items()}
+    assert found == {ONE: AnswerStatus.ANSWERED, TWO: AnswerStatus.SILENT, nobody: AnswerStatus.SILENT}
 
 
 def test_whoever_comes_back_after_the_expiry_says_so_and_tells_nothing(post):
