@@ -221,7 +221,7 @@ def _require_quiet(sender: Connection, receiver: Connection) -> None:
         found = connection.execute(select(table).limit(1)).first()
         assert found is None, (table.name, found)
     stopped = sender.execute(select(exchange_lane).where(exchange_lane.c.state != "open")).all()
-    assert not stopped
+    assert not stopped, ("lanes that do not move on", stopped)
 
 
 def _require_same(sender: Connection, receiver: Connection, who: Prefix, tally: Tally) -> None:
@@ -246,7 +246,8 @@ def _require_same(sender: Connection, receiver: Connection, who: Prefix, tally: 
             assert ours is not None, ("received and never sent", who.key, stream, theirs.epoch, theirs.seq)
             assert theirs is not None, ("sent and not received", who.key, stream, ours.epoch, ours.seq)
             where = (who.key, stream, ours.epoch, ours.seq)
-            assert tuple(ours) == tuple(theirs), ("the two sides differ", where)
+            differ = [name for name, mine in ours._asdict().items() if mine != getattr(theirs, name)]
+            assert not differ, ("the two sides differ", where, differ)
             assert (ours.epoch, ours.seq) == (1, number), ("a gap", where)
             assert ours.leaf_index > before, ("taken out of order", where)
             claims = payload(ours.token)
@@ -290,19 +291,19 @@ def _require_effects(
         assert env in known, ("an effect without an accepted envelope", dataset, key)
         if dataset == "t9" and "/load-" in key.lower():
             loads["entry"] += 1
-            assert version == 1
+            assert version == 1, ("an entry of a second version", key, version)
             assert env not in found, ("two effects of one envelope", key)
             found.add(env)
         elif dataset == "t9":
             versions[key.lower()] = version
         elif dataset == "alarm":
             loads["alarm"] += 1
-    assert loads["entry"] == entries, (loads, entries)
-    assert loads["alarm"] == alarms, (loads, alarms)
+    assert loads["entry"] == entries, ("effects and entries asked for", loads, entries)
+    assert loads["alarm"] == alarms, ("effects and alarms asked for", loads, alarms)
     for prefix, suffix, version in below.execute(select(record.c.prefix, record.c.suffix, record.c.version)):
         if prefix.lower() == BELOW.key:
             name = f"{prefix}/{suffix}".lower()
             assert versions.get(name) == version, ("a registration did not arrive", name, version)
     missing = [name for name in records if name.lower() not in versions]
-    assert not missing, missing[:5]
+    assert not missing, ("acknowledged registrations that did not arrive", missing[:5])
     return total

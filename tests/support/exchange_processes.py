@@ -1,48 +1,42 @@
-"""Two real nodes with a bad network between them: the top above, one node below, what is sent, and who is killed.
+"""Two real nodes with a bad network between them: the top above, one node below, and what is sent.
 
-    with two_nodes(folder, seed=7) as nodes, Load(nodes) as load:
+    with two_nodes(folder, seed=7) as nodes:
         nodes.proxy.weather = STORM
-        Killer(nodes, load, seed=7).kill(5)
-        load.stop(); nodes.settle()
+        queue(database, [an_entry(1)])
+        nodes.settle()
 
 Everything the node below asks of the one above goes through `nodes.proxy`: sessions, envelopes, polls, receipts,
 checkpoints. What each side must have in its books afterwards is checked by `tests.support.exchange_books`.
 """
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field, replace
-from itertools import count, islice
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from random import Random
-from typing import Any, Self
-
-import grpc
+from typing import Any
 
 from federation.content.dataset import Entry, Operation, load_datasets
 from federation.exchange.envelope import Draft, uuid7
 from federation.exchange.outbox import to_waiting
 from federation.exchange.storage.sending import SendingUnit
-from proto import registry_pb2 as rpb
-from proto import resolver_pb2 as pb
 from registry.clock import SystemClock
 from registry.storage.engine import Database
-from registry.value import DEFAULT_PERMISSIONS
-from tests.support.exchange_books import ABOVE, BELOW, Receipts, database_url, progress
+from tests.support.exchange_books import ABOVE, BELOW, Receipts, progress
 from tests.support.fault_proxy import FaultProxy, Weather
+from tests.support.forked import ForkedServed, Zygote
 from tests.support.movable_clock import MovableServed
 from tests.support.ports import free_ports
-from tests.support.processes import Login, Served, an_init, joined, told, until
+from tests.support.processes import Login, Served, an_init, joined, told
 
 __all__ = [
     "QUICK",
     "STORM",
-    "Killer",
-    "Load",
     "Memory",
     "Nodes",
+    "a_word",
     "an_alarm",
     "an_entry",
     "queue",
@@ -179,6 +173,7 @@ def two_nodes(
     clock: Path | None = None,
     settings: dict[str, str] | None = None,
     start_below: bool = True,
+    forked: bool = False,
 ) -> Iterator[Nodes]:
     """Make both nodes, join them in fair weather, and serve.
 
@@ -188,22 +183,22 @@ def two_nodes(
         clock: by which both go; None: the machine's.
         settings: of both; `QUICK` when not said.
         start_below: whether the node below serves already.
+        forked: start them by a fork, for those that start very often; by the machine's clock only.
     """
     given = QUICK if settings is None else settings
     base = free_ports(0, 1, 2, 3, 4)
     above, below = folder / ABOVE.key, folder / BELOW.key
     receipts = Receipts()
     with ExitStack() as stack:
+        # it reads the code while the folders are made
+        zygote = stack.enter_context(Zygote()) if forked else None
         proxy = stack.enter_context(
             FaultProxy(base, port=base + 4, seed=seed, on_answer=receipts.take),
         )
         made = told(above, *an_init(base, "--root", "--prefix", ABOVE.key, "--public-url", proxy.url))
         told(below, *an_init(base + 2))
 
-        def serving(data: Path) -> Served:
-            return Served(data, **given) if clock is None else MovableServed(data, clock, **given)
-
-        parent, child = serving(above), serving(below)
+        parent, child = (_serving(data, zygote, clock, given) for data in (above, below))
         stack.callback(child.__exit__)
         stack.enter_context(parent)
         login = joined(above, below, BELOW.key)
@@ -218,145 +213,11 @@ def two_nodes(
         )
 
 
-class Load:
-    """Business of both nodes, without pause, whether they are alive or not: drafts, alarms, registrations.
-
-    Args:
-        nodes: the nodes.
-        most: drafts and envelopes without a receipt at which business waits.
-        at_once: drafts in one business transaction.
-    """
-
-    def __init__(self, nodes: Nodes, *, most: int = 600, at_once: int = 25) -> None:
-        self.entries = self.alarms = self.words = 0
-        #: Records whose registration was acknowledged.
-        self.records: list[str] = []
-        self.surprise: BaseException | None = None
-        self._nodes = nodes
-        self._most = most
-        self._at_once = at_once
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="load", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join(60)
-
-    def stop(self) -> None:
-        """End the business; what was begun is done."""
-        self.__exit__()
-        if self.surprise is not None:
-            raise self.surprise
-
-    def _run(self) -> None:
-        below = Database(database_url(self._nodes.below.data))
-        above = Database(database_url(self._nodes.above.data))
-        try:
-            for turn in count():
-                while self._nodes.left() > self._most and not self._stop.wait(0.1):
-                    pass
-                if self._stop.wait(0.02):
-                    return
-                first = self.entries
-                self.entries += queue(below, [an_entry(first + n) for n in range(self._at_once)])
-                if turn % 3 == 0:
-                    self.alarms += queue(below, [an_alarm(self.alarms)])
-                    self.words += queue(above, [a_word(self.words)])
-                if turn % 5 == 0:
-                    self._register(turn)
-        except BaseException as error:
-            self.surprise = error
-        finally:
-            below.close()
-            above.close()
-
-    def _register(self, turn: int) -> None:
-        node, login = self._nodes.below, self._nodes.logins[BELOW.key]
-        names = [f"{BELOW.key}/REC-{turn}-{place}" for place in range(5)]
-        value = pb.Value(
-            index=1, type="URL", data=b"https://e.example", ttl=60, permissions=DEFAULT_PERMISSIONS
-        )
-        asked = rpb.BatchRegisterRequest(
-            drafts=[rpb.Draft(identifier=name, values=[value]) for name in names]
-        )
-        if not node.running:
-            return
-        with suppress(grpc.RpcError), node.new_channel() as channel:
-            reply = Served.stub(channel).BatchRegister(asked, metadata=login.metadata, timeout=5)
-            self.records += [
-                name
-                for name, result in zip(names, reply.results, strict=True)
-                if result.done == rpb.DONE_CREATED
-            ]
-
-
-@dataclass
-class Killer:
-    """Ends processes without a word, at random points while they are at work.
-
-    Attributes:
-        kills: by what was killed.
-    """
-
-    nodes: Nodes
-    load: Load
-    seed: int
-    kills: dict[str, int] = field(default_factory=dict)
-
-    def kill(self, times: int, tell: Callable[[int, str], None] | None = None) -> None:
-        """Kill so many times; after each, nothing that was acknowledged may be missing from the books."""
-        random = Random(self.seed)
-        for turn in range(times):
-            self._at_work()
-            time.sleep(random.random() * 0.8)
-            victims = random.choice([(self.nodes.above,), (self.nodes.below,), self.nodes.both])
-            what = "+".join(victim.data.name for victim in victims)
-            for victim in victims:
-                victim.kill()
-            self._kept(victims)
-            if random.random() < 0.15:
-                what += " at its start"
-                self._die_young(victims[0], 0.3 + random.random() * 3)
-                self._kept(victims[:1])
-            for victim in victims:
-                victim.start()
-            self.kills[what] = self.kills.get(what, 0) + 1
-            if tell is not None:
-                tell(turn + 1, what)
-            if self.load.surprise is not None:
-                raise self.load.surprise
-
-    def _at_work(self) -> None:
-        """Wait until receipts come in again: a kill in idleness shows little."""
-        known = progress(self.nodes.below.data).acked
-        until(
-            lambda: progress(self.nodes.below.data).acked > known + 10,
-            "the exchange goes on after a kill",
-            pause=0.02,
-        )
-
-    def _kept(self, victims: Sequence[Served]) -> None:
-        for victim in victims:
-            self.nodes.receipts.require_kept(victim.data)
-
-    @staticmethod
-    def _die_young(served: Served, seconds: float) -> None:
-        timer = threading.Timer(seconds, lambda: served.process.kill())  # noqa: PLW0108 — the process is another by then
-        timer.start()
-        try:
-            with suppress(AssertionError):
-                served.start()
-        finally:
-            timer.cancel()
-            timer.join()
-            if served.running:
-                served.kill()
-            else:
-                served.__exit__()
+def _serving(data: Path, zygote: Zygote | None, clock: Path | None, given: dict[str, str]) -> Served:
+    assert zygote is None or clock is None, "a forked node goes by the machine's clock"
+    if zygote is not None:
+        return ForkedServed(zygote, data, **given)
+    return Served(data, **given) if clock is None else MovableServed(data, clock, **given)
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,7 +128,7 @@ class FaultProxy:
         self.port = port
         self._target = target
         self._seed = seed
-        self._on_answer = on_answer
+        self.on_answer = on_answer
         self._seen: Counter[tuple[str, str]] = Counter()
         self._held: dict[tuple[str, str], list[asyncio.Event]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -274,8 +274,8 @@ class FaultProxy:
             return None
         finally:
             writer.transport.abort()
-        if answer is not None and self._on_answer is not None:
-            self._on_answer(request, answer)
+        if answer is not None and self.on_answer is not None:
+            self.on_answer(request, answer)
         return answer
 
     def _hold(self, place: tuple[str, str], request: Message) -> None:

@@ -105,6 +105,11 @@ class Served:
 
     def start(self) -> Self:
         """Start it, and wait until it is ready."""
+        self.launch()
+        return self.ready()
+
+    def launch(self) -> None:
+        """Start it, and do not wait."""
         with self.log.open("ab") as errors:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "node", "serve", "--data", str(self.data), "--json", *self._words],
@@ -114,6 +119,9 @@ class Served:
                 stdout=subprocess.PIPE,
                 stderr=errors,
             )
+
+    def ready(self) -> Self:
+        """Wait until it is ready, after `launch`."""
         shown = b""
         while not shown.rstrip().endswith(b"}"):
             line = self.process.stdout.readline()
