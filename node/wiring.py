@@ -169,6 +169,7 @@ def build(settings: Settings, clock: Clock) -> Node:
             escrow_keys=escrow_keys,
             takeovers=takeovers,
             stopping=ending.is_set,
+            confirm=membership.confirm,
         )
     )
 

@@ -5,6 +5,9 @@ Rules:
 - each change of a record of a homed prefix that has a superior goes up as the record's newest version; changes that
   were overtaken are not sent on their own, and what is sent twice is one version, which the receiver takes once;
 - a prefix that begins to report is read from the beginning once, beside what changes meanwhile;
+- an entry's version is the record's. After a restore the records of today may have lower versions than what was told
+  of those of yesterday, so all of them are told again, and from then on the second of the restore stands before the
+  record's version: `1790000000000007` is version 7. Likewise at a node to which a prefix was handed over;
 - the cursor moves in the transaction that seals what was collected: nothing is lost, nothing is passed over;
 - only values that the receiver may see are looked at (and every tier above it, where it passes the entry on): the
   owner's visibility comes before any sharing policy;
@@ -19,9 +22,10 @@ from federation.content.dataset import Dataset, Entry, Operation, Rhythm
 from federation.content.packing import Packer
 from federation.content.policy import Policy, day_of, slot_of
 from federation.content.ports import HomedPrefixes, reporting
-from federation.content.storage.sending import Cursor, SendingUnit
+from federation.content.storage.sending import Backfill, Cursor, SendingUnit
 from federation.exchange.envelope import Draft
 from registry.clock import Clock
+from registry.delegation import Purpose
 from registry.identifier import Prefix, fold
 from registry.record import Record, Status
 from registry.value import Scope, Value
@@ -33,6 +37,8 @@ _PAGE = 500
 _MAX_LOOKED = 4_000
 _TEMPLATE_VERSION_INDEX = 1001
 _MAX_TEXT = 2_048
+#: Record versions of one second; a record with more of them runs into the next, and does no harm there.
+_VERSIONS = 1_000_000
 #: Records about prefixes are no registrations; tables T6 and T7 tell of them.
 _DELEGATIONS = "0.NA"
 
@@ -48,7 +54,7 @@ class _Round:
     unit: SendingUnit
     packer: Packer
     places: _Places
-    fills: dict[str, tuple[str, str, bool]]
+    fills: dict[str, Backfill]
 
 
 class Registrations:
@@ -78,17 +84,26 @@ class Registrations:
         if not places or limit < 1:
             return []
         unit = SendingUnit(connection)
+        restored = unit.begin_again()
         packer = Packer(dataset=self._dataset, policy=self._policy, limit=limit)
         round_ = _Round(unit, packer, places, unit.backfills())
-        for owner in places:
-            if owner not in round_.fills:
-                unit.put_backfill(owner)
-                round_.fills[owner] = ("", "", False)
+        for owner in places.keys() - round_.fills.keys():
+            since = int(self._clock.now()) if owner in self._handed_over() else restored
+            round_.fills[owner] = Backfill(since=since)
+            unit.put_backfill(owner, round_.fills[owner])
         if self._follow(round_):
-            for owner, (_, _, done) in round_.fills.items():
-                if not done and owner in places and not self._fill(round_, owner):
+            for owner, fill in sorted(round_.fills.items()):
+                if not fill.done and owner in places and not self._fill(round_, owner):
                     break
         return packer.drafts()
+
+    def _handed_over(self) -> set[str]:
+        """Return the prefixes that another node told of before: whether it was ever restored is not known here."""
+        return {
+            home.prefix.key
+            for home in self._homes.all()
+            if home.superior is not None and home.superior.purpose is Purpose.HANDOVER
+        }
 
     def _follow(self, round_: "_Round") -> bool:
         """Go through the change table; say whether there is room left."""
@@ -129,7 +144,7 @@ class Registrations:
             if place is not None:
                 wanted[prefix, suffix] = place
                 first.setdefault((prefix, suffix), version)
-        entries = self._entries(round_.unit, round_.unit.records(wanted), wanted, first)
+        entries = self._entries(round_, round_.unit.records(wanted), wanted, first)
         for position, prefix, suffix, _ in page:
             entry = entries.pop((prefix, suffix), None)
             if entry is not None and not round_.packer.offer(*wanted[prefix, suffix], entry):
@@ -143,34 +158,36 @@ class Registrations:
         home = self._homes.home_of(Prefix(prefix))
         if home is None or home.key in round_.places:
             return round_.places[home.key] if home is not None else None
-        if home.key in round_.fills and round_.fills[home.key][2]:
+        known = round_.fills.get(home.key)
+        if known is not None and known.done:
             # it reported once and cannot now: it is read again when it can
-            round_.unit.put_backfill(home.key)
-            round_.fills[home.key] = ("", "", False)
+            round_.fills[home.key] = Backfill(since=known.since)
+            round_.unit.put_backfill(home.key, round_.fills[home.key])
         return None
 
     def _fill(self, round_: "_Round", owner: str) -> bool:
         """Read the records of a prefix that began to report; say whether there is room left."""
         home, receiver = round_.places[owner]
-        prefix, suffix, _ = round_.fills[owner]
+        fill = round_.fills[owner]
+        since, prefix, suffix = fill.since, fill.prefix, fill.suffix
         page = round_.unit.records_after(home, prefix, suffix, _PAGE)
         mine = {
             _key(record): record for record in page if self._homes.home_of(record.identifier.prefix) == home
         }
-        entries = self._entries(round_.unit, mine, dict.fromkeys(mine, (home, receiver)), {})
+        entries = self._entries(round_, mine, dict.fromkeys(mine, (home, receiver)), {})
         for record in page:
             entry = entries.get(_key(record))
             if entry is not None and not round_.packer.offer(home, receiver, entry):
-                round_.unit.put_backfill(owner, prefix, suffix)
+                round_.unit.put_backfill(owner, Backfill(prefix, suffix, since=since))
                 return False
             prefix, suffix = _key(record)
         done = len(page) < _PAGE
-        round_.unit.put_backfill(owner, prefix, suffix, done=done)
+        round_.unit.put_backfill(owner, Backfill(prefix, suffix, done, since))
         return done
 
     def _entries(
         self,
-        unit: SendingUnit,
+        round_: "_Round",
         records: Mapping[_Key, Record],
         wanted: Mapping[_Key, tuple[Prefix, Prefix]],
         first: Mapping[_Key, int],
@@ -179,11 +196,13 @@ class Registrations:
         for (prefix, suffix), record in records.items():
             if record.version > 1:
                 older.setdefault(prefix, []).append(suffix)
-        created = {prefix: unit.created(prefix, suffixes) for prefix, suffixes in older.items()}
+        created = {prefix: round_.unit.created(prefix, suffixes) for prefix, suffixes in older.items()}
         made = {}
         for place, record in records.items():
             began = created.get(place[0], {}).get(place[1], record.modified)
-            made[place] = self._entry(record, wanted[place][1], began, first.get(place, record.version))
+            entry = self._entry(record, wanted[place][1], began, first.get(place, record.version))
+            since = round_.fills[wanted[place][0].key].since
+            made[place] = replace(entry, version=since * _VERSIONS + record.version)
         return made
 
     def _entry(self, record: Record, receiver: Prefix, created: int, first: int) -> Entry:

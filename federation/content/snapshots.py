@@ -7,7 +7,9 @@ Rules:
 - with an hourly, daily or monthly rhythm there is one look in each period; in real time one every few seconds, and
   only when something it depends on may have changed;
 - what was entered by hand stands over what is derived, field by field;
-- a look that found no room for all of it is taken up again with the rest.
+- a look that found no room for all of it is taken up again with the rest;
+- after a restore everything is told again, as something newer: what was told since the backup is not known any more.
+  Only the figures of the day before are left as they were told: those of a restored database are short.
 """
 
 import hashlib
@@ -104,6 +106,10 @@ class Snapshots:
         if not due or limit < 1:
             return []
         unit = SendingUnit(connection)
+        restored = unit.begin_again()
+        if self._keeps and restored and slot == slot_of(rhythm, restored - _GRACE_SECONDS):
+            self._looked |= dict.fromkeys(due, slot)
+            return []
         packer = Packer(dataset=self._dataset, policy=self._policy, limit=limit)
         for owner, (prefix, receiver) in islice(due.items(), _MAX_LOOKS):
             if rhythm is not Rhythm.REAL_TIME:
@@ -136,7 +142,7 @@ class Snapshots:
 
         for key, content in present.items():
             digest = _digest(content)
-            version, before, gone = known.get(key, (0, b"", True))
+            version, before, gone = known.get(key, (0, None, True))
             if before == digest and not gone:
                 continue
             operation = Operation.ADD if gone else Operation.MODIFY
@@ -146,13 +152,13 @@ class Snapshots:
             told.append((key, after(version), digest, False))
         if room and not self._keeps:
             for key, (version, before, gone) in known.items():
-                if gone or key in present:
+                if key in present or (gone and before is not None):
                     continue
                 entry = Entry(after(version), Operation.DELETE, int(now), {self._dataset.key: key})
                 room = packer.offer(owner, receiver, entry)
                 if not room:
                     break
-                told.append((key, after(version), before, True))
+                told.append((key, after(version), before or _digest({}), True))
         unit.put_sent(self._dataset.name, owner.key, told)
         return room
 

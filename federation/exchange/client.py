@@ -4,6 +4,7 @@ Rules (ADR 8; facts on federation, (b) "Transport"):
 
 - a session is opened with the chain of the sender's prefix and a proof of its key, for one prefix over there; the
   token goes to that node alone, and is renewed before it ends, when it is refused, and with every new fence;
+- alarms have a session of their own, which the first sign of life after a silence opens for them;
 - the answers are words of a stranger: each line is read strictly, and counts only once its receipt is verified.
 """
 
@@ -42,6 +43,11 @@ _MAX_TOKEN = 8_192
 #: A session is renewed when this part of its life is left.
 _LEFT = 0.2
 _PROBE_SECONDS = 2.0
+_LOGIN_SECONDS = 10.0
+#: Channels that share the session for alarms.
+_URGENT = frozenset({"alarm", "probe"})
+#: A refusal in the peer's own words: a sign of life too.
+_REFUSED = "federation.exchange_sending.refused"
 
 
 class Peer(Protocol):
@@ -77,7 +83,7 @@ class Peer(Protocol):
         ...
 
     async def alive(self) -> bool:
-        """Say whether the peer answers at all; cheap, and never raises."""
+        """Say whether the peer answers at all, and make ready for alarms if it does; cheap, and never raises."""
         ...
 
 
@@ -90,10 +96,26 @@ class _Session:
     credit: int | None = None
 
 
+@dataclass(slots=True)
+class _Login:
+    """A session, and who is just opening it."""
+
+    session: _Session = field(default_factory=_Session)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+@dataclass(frozen=True, slots=True)
+class _Challenge:
+    """What a proof of possession answers: the peer's nonce, and its time (POSIX seconds)."""
+
+    nonce: str
+    at: float
+
+
 class HttpPeer:
     """A node above, spoken to in the name of one prefix; implements `Peer`.
 
-    Owner of the session and of the open connections: the event loop that uses it.
+    Owner of the sessions and of the open connections: the event loop that uses it.
     """
 
     def __init__(
@@ -119,7 +141,7 @@ class HttpPeer:
             speakers: the keys and chains of this node.
             copy: which copy of this node this is.
             clock: the time.
-            executor: for what blocks: keys and the mark file.
+            executor: for what blocks, each time for a moment only: keys and the mark file.
             config: limits.
         """
         self._iss = iss
@@ -128,8 +150,8 @@ class HttpPeer:
         self._copy = copy
         self._clock = clock
         self._executor = executor
-        self._session = _Session()
-        self._login = asyncio.Lock()
+        self._config = config
+        self._login, self._urgent = _Login(), _Login()
         #: Seconds by which the peer's clock was ahead of ours when the session was opened.
         self.skew = 0.0
         self._asker = Asker(reach=reach, connect=connect, executor=executor, config=config, name=aud.key)
@@ -137,12 +159,16 @@ class HttpPeer:
     @property
     def understands(self) -> Mapping[str, list[str]]:
         """Type → schemas the peer said it has handlers for, at the last session."""
-        return self._session.understands
+        return self._newest.understands
 
     @property
     def credit(self) -> int | None:
         """Envelopes the peer takes in one batch, as it said at the last session."""
-        return self._session.credit
+        return self._newest.credit
+
+    @property
+    def _newest(self) -> _Session:
+        return max(self._login.session, self._urgent.session, key=lambda session: session.ends)
 
     async def send(self, stream: str, tokens: Sequence[bytes]) -> list[Line]:
         """Send envelopes in order; one line back for each, or fewer. A refused request is one line.
@@ -184,8 +210,8 @@ class HttpPeer:
         Raises:
             HazlinkError: as `Peer` says.
         """
-        async with self._login:
-            await self._open("introduction", tuple(chain))
+        async with self._login.lock:
+            await self._open(self._login, "introduction", tuple(chain))
 
     async def announce(self, stream: str, statement: str, countersigned: str) -> None:
         """Show the countersigned announcement of an epoch.
@@ -197,11 +223,16 @@ class HttpPeer:
         await self.ask("POST", "exchange/epochs", channel=stream, content=form)
 
     async def alive(self) -> bool:
-        """Say whether the peer answers at all."""
+        """Say whether the peer answers at all, and open the session for alarms if it does."""
         try:
-            await self._asker.ask(Request("GET", "health/live", "probe", seconds=_PROBE_SECONDS))
-        except HazlinkError:
-            return False
+            challenge = await self._challenged("probe")
+            if not self._urgent.lock.locked():
+                async with self._urgent.lock:
+                    if not await self._is_open(self._urgent):
+                        chain = self._speakers.chain(self._iss)
+                        await self._prove(self._urgent, "probe", chain, challenge)
+        except HazlinkError as error:
+            return error.code == _REFUSED
         return True
 
     async def ask(
@@ -241,7 +272,7 @@ class HttpPeer:
     ) -> Reply:
         reply = await self._within(method, path, channel, what)
         if reply.status == _UNAUTHENTICATED and not _is_line(reply.lines()):
-            self._session.token = ""
+            self._login_of(channel).session.token = ""
             reply = await self._within(method, path, channel, what)
         return reply
 
@@ -260,31 +291,51 @@ class HttpPeer:
         """
         return await self._token("session")
 
-    async def _token(self, channel: str) -> str:
-        async with self._login:
-            session = self._session
-            _, fence = await in_pool(self._executor, self._copy)
-            if not session.token or self._clock.monotonic() >= session.ends or session.fence != fence:
-                await self._open(channel, self._speakers.chain(self._iss))
-            return self._session.token
+    def _login_of(self, channel: str) -> _Login:
+        return self._urgent if channel in _URGENT else self._login
 
-    async def _open(self, channel: str, chain: tuple[str, ...]) -> None:
-        headers = {"content-type": _JSON}
-        asked = await self._asker.ask(Request("POST", "federation/v1/challenge", channel, b"", headers))
-        nonce = Claims(_object(asked, "challenge")).text("nonce", 128)
+    async def _token(self, channel: str) -> str:
+        login = self._login_of(channel)
+        async with login.lock:
+            if not await self._is_open(login):
+                await self._open(login, channel, self._speakers.chain(self._iss))
+            return login.session.token
+
+    async def _is_open(self, login: _Login) -> bool:
+        _, fence = await in_pool(self._executor, self._copy)
+        session = login.session
+        return bool(session.token) and self._clock.monotonic() < session.ends and session.fence == fence
+
+    async def _open(self, login: _Login, channel: str, chain: tuple[str, ...]) -> None:
+        await self._prove(login, channel, chain, await self._challenged(channel))
+
+    async def _challenged(self, channel: str) -> _Challenge:
+        reply = await self._asked("federation/v1/challenge", channel, b"")
+        nonce = Claims(_object(reply, "challenge")).text("nonce", 128)
         # the peer's clock decides how old a proof is: ours may be wrong, and then we still want to be heard
-        theirs = asked.date if asked.date is not None else self._clock.now()
+        theirs = reply.date if reply.date is not None else self._clock.now()
         self.skew = theirs - self._clock.now()
-        form, fence = await in_pool(self._executor, self._form, nonce, chain, int(theirs))
-        reply = await self._asker.ask(Request("POST", "exchange/session", channel, form, headers))
+        return _Challenge(nonce, theirs)
+
+    async def _prove(
+        self, login: _Login, channel: str, chain: tuple[str, ...], challenge: _Challenge
+    ) -> None:
+        form, fence = await in_pool(self._executor, self._form, challenge.nonce, chain, int(challenge.at))
+        reply = await self._asked("exchange/session", channel, form)
         claims = Claims(_object(reply, "session"))
         life = claims.integer("expires_in", least=1)
-        self._session = _Session(
+        login.session = _Session(
             token=claims.text("token", _MAX_TOKEN),
             ends=self._clock.monotonic() + life * (1 - _LEFT),
             fence=fence,
             understands=_understood(claims.content.get("understands")),
             credit=claims.integer("credit", least=1) if "credit" in claims.content else None,
+        )
+
+    async def _asked(self, path: str, channel: str, content: bytes) -> Reply:
+        seconds = _PROBE_SECONDS if channel == "probe" else min(_LOGIN_SECONDS, self._config.request_seconds)
+        return await self._asker.ask(
+            Request("POST", path, channel, content, {"content-type": _JSON}, seconds=seconds)
         )
 
     def _form(self, nonce: str, chain: tuple[str, ...], iat: int) -> tuple[bytes, int]:

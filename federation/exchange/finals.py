@@ -16,6 +16,7 @@ from registry.trust.encoding import b64u, from_b64u
 from registry.trust.keys import Signer
 
 __all__ = [
+    "NAMED",
     "Context",
     "Due",
     "EffectRefusedError",
@@ -23,6 +24,7 @@ __all__ = [
     "Lane",
     "Signers",
     "leaf_of",
+    "name_of",
     "position_of",
     "raw_of",
     "row_of",
@@ -30,6 +32,8 @@ __all__ = [
 
 #: Sender, receiver, stream; prefixes folded.
 Lane = tuple[str, str, str]
+#: Streams on which what is sealed again in a later epoch, under the name it had, has its effect only once.
+NAMED = frozenset({"control", "query"})
 
 
 class Signers(Protocol):
@@ -128,7 +132,14 @@ def row_of(final: Final) -> dict[str, Any]:
         "applied": final.applied,
         "received_at": final.at,
         "origin": final.origin,
+        "jti": name_of(inspection),
     }
+
+
+def name_of(inspection: Inspection) -> str | None:
+    """Return what an envelope is called, on the streams where that counts."""
+    envelope = inspection.envelope
+    return envelope.jti if envelope is not None and envelope.stream in NAMED else None
 
 
 def position_of(row: LaneRow) -> Position:

@@ -3,39 +3,46 @@
 Rules (facts on federation, (b) "Restore from backup"):
 
 1. at the start of each term of office mark file, database and the witnesses' view of the log are compared
-   (`assessing`); what is consistent runs at once, after a short look at what the receivers have;
-2. a log that is behind gets its leaves back from the mirror of a witness, the same bytes at the same places, and must
-   come to the root that was signed; if it cannot, the log is closed and another opened under another key;
-3. a lane that is behind gets its envelopes back from its receiver, which holds the signed bytes and gave receipts;
-4. where nobody has them, where the receiver cannot be asked, and where the log is lost, the lane goes on in a new
-   epoch, which the superior countersigns. No number is signed twice;
-5. until all of that is done nothing is received either: a leaf of today would stand where another was signed;
-6. while a peer that must be asked cannot be reached, the node waits and says so.
+   (`assessing`); what is consistent runs at once, after a short look at what the receivers have. A database that
+   `hazlink restore` filled is never consistent, nor is one whose receivers give back what it does not know;
+2. before anything is signed the superiors are asked which keys they name (`confirm`): a key that was replaced after
+   the backup signs nothing more;
+3. a log that is behind gets its leaves back from the mirror of a witness, the same bytes at the same places, and must
+   come to the root that was signed. It goes on only when it continues every checkpoint that anybody asked knows, and
+   when the own mark says that there is none above; else it is closed, and another opened under another key, whose
+   first leaf names the end of the old one (`federation.log.linking`);
+4. a lane that is behind gets its envelopes back from its receiver, which holds the signed bytes and gave receipts;
+5. where a number may have been signed that nobody gives back, the lane goes on in a new epoch, which the superior
+   countersigns (`reopening`). No number is signed twice;
+6. until all of that is done nothing is received either: a leaf of today would stand where another was signed;
+7. while a peer that must be asked cannot be reached, the node waits and says so.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol, TypeAlias
 
-from federation.exchange import epoch as epochs
 from federation.exchange.assessing import BEHIND, Assessment, assess
 from federation.exchange.healing_log import LogHealing
-from federation.exchange.recovery import Reached, Recovery
+from federation.exchange.recovery import Recovery
+from federation.exchange.reopening import Reopening, Situation
 from federation.exchange.returning import Returned
 from federation.exchange.sealing import Speakers
 from federation.exchange.storage.sending import LaneName, LaneState
 from federation.exchange.streams import STREAMS
-from federation.marks.content import LaneMark, lane_name
+from federation.log.merkle import EMPTY_ROOT
+from federation.marks.content import CheckpointMark, Content, lane_name
 from federation.marks.file import MarkFile
 from registry.clock import Clock
-from registry.errors import ConflictError, HazlinkError, MalformedError, UnavailableError, UntrustedError
+from registry.errors import ConflictError, HazlinkError, MalformedError, UntrustedError
 from registry.identifier import Prefix
 from resolver.pool import in_pool
 
-__all__ = ["Healed", "Healer", "Receivers"]
+__all__ = ["Confirm", "Healed", "Healer", "Receivers"]
 
 _LOG = logging.getLogger("federation.exchange.healing")
 _FIRST_PAUSE_SECONDS = 2.0
@@ -43,7 +50,8 @@ _LONGEST_PAUSE_SECONDS = 60.0
 _WATCH_SECONDS = 10.0
 _GLANCE_SECONDS = 5.0
 _GLANCE_LANES = 64
-_STOPPED = "epoch_needed"
+#: Epochs above the last one known that a receiver is asked for when the marks are lost.
+_BEYOND = 3
 #: How the refusal of a peer is called, whatever its reason.
 _REFUSED = "federation.exchange_sending.refused"
 
@@ -80,7 +88,7 @@ class Healed:
         leaves: how many came back from a witness.
         envelopes: how many came back from receivers.
         epochs: lanes that go on in a new epoch.
-        new_log: the log could not be rebuilt, and another was opened.
+        new_log: the log could not go on, and another was opened.
         stopped: lanes that stay stopped, because their superior did not consent to a new epoch.
     """
 
@@ -91,19 +99,18 @@ class Healed:
     stopped: tuple[LaneName, ...] = ()
 
 
+#: Makes sure that the keys of this node are those its superiors name now; raises what an operator has to be told.
+Confirm: TypeAlias = Callable[[], Awaitable[None]]
+
+
 @dataclass(frozen=True, slots=True)
 class _Picture:
     """What one healing works with."""
 
     found: Assessment
+    all: bool
     lanes: Mapping[LaneName, LaneState]
-    marks: Mapping[LaneName, LaneMark]
-    reached: Mapping[LaneName, Reached]
-    log_lost: bool
-
-    def history(self, lane: LaneName) -> bool:
-        """Say whether something may have been signed on a lane."""
-        return lane in self.lanes or lane in self.marks or lane in self.reached
+    seen: Situation
 
 
 class Healer:
@@ -120,9 +127,10 @@ class Healer:
         log: LogHealing,
         receivers: Receivers,
         speakers: Speakers,
-        renew_log: Callable[[], None],
+        renew_log: Callable[[CheckpointMark], None],
         clock: Clock,
         executor: Executor,
+        confirm: Confirm | None = None,
     ) -> None:
         """Take the parts.
 
@@ -132,18 +140,28 @@ class Healer:
             log: gets leaves back from witnesses.
             receivers: whom it sends to.
             speakers: the keys of the homed prefixes.
-            renew_log: closes the log and opens another with another key; blocking.
+            renew_log: closes the log and opens another with another key, linked to the furthest checkpoint that is
+                known of the old one; blocking.
             clock: the time.
             executor: where blocking calls run.
+            confirm: makes sure of the keys; None: there is no superior to ask.
         """
         self._recovery = recovery
         self._marks = marks
         self._log = log
         self._receivers = receivers
-        self._speakers = speakers
         self._renew_log = renew_log
         self._clock = clock
         self._executor = executor
+        self._confirm = confirm
+        self._reopening = Reopening(
+            recovery=recovery,
+            marks=marks,
+            consents=receivers,
+            speakers=speakers,
+            clock=clock,
+            executor=executor,
+        )
         self._problem: HazlinkError | None = None
 
     async def check(self) -> HazlinkError | None:
@@ -197,37 +215,58 @@ class Healer:
             ConflictError: another process has taken over.
         """
         content = await in_pool(self._executor, self._marks.content)
-        witnessed = await self._log.witnessed(required=not content.sure)
         lanes = await in_pool(self._executor, self._recovery.lanes)
         size = await in_pool(self._executor, self._recovery.log_size)
+        restored = await self._is_restored(content, bool(lanes) or size > 0)
+        asked = restored or not content.sure
+        if asked:
+            await self._confirm_keys()
+        witnessed = await self._log.witnessed(required=asked)
         found = assess(content, lanes, origin=self._log.origin, size=size, witnessed=witnessed)
         done = Healed()
-        if found.consistent and not await in_pool(self._executor, self._recovery.under_way):
+        if found.consistent and not restored:
             done = Healed(envelopes=await self._glance(lanes))
-        else:
-            _LOG.warning("the database is behind: %s", found)
-            done = await self._heal(found, content.lanes)
+            # what came back shows that this database is older than what was signed
+            restored = await in_pool(self._executor, self._recovery.under_way)
+        behind = restored or not found.consistent
+        if behind:
+            _LOG.warning("the database is older than what was signed: %s", found)
+            if not asked:
+                await self._confirm_keys()
+            came = await self._heal(found, content, witnessed, restored=restored)
+            done = replace(came, envelopes=came.envelopes + done.envelopes)
         await in_pool(self._executor, self._marks.settle)
-        await in_pool(self._executor, self._recovery.finish, fence)
+        await in_pool(self._executor, partial(self._recovery.finish, fence, restored=behind))
+        self._reopening.done()
         return done
 
-    async def _heal(self, found: Assessment, marked: Mapping[str, LaneMark]) -> Healed:
+    async def _confirm_keys(self) -> None:
+        if self._confirm is not None:
+            await self._confirm()
+
+    async def _is_restored(self, content: Content, used: bool) -> bool:
+        """Say whether the database was filled from a backup, or a healing of it was not finished."""
+        if await in_pool(self._executor, self._recovery.under_way):
+            return True
+        fresh = not (used or content.lanes or content.checkpoints)
+        return not fresh and not await in_pool(self._executor, self._recovery.was_healed)
+
+    async def _heal(
+        self, found: Assessment, content: Content, witnessed: Sequence[CheckpointMark], *, restored: bool
+    ) -> Healed:
         await in_pool(self._executor, self._recovery.begin_log)
-        leaves, log_lost = 0, False
-        if found.log is not None:
-            came = await self._log.rebuild(found.log)
-            leaves, log_lost = came or 0, came is None
+        leaves, log_lost = await self._heal_log(found, content, witnessed)
         reached = await in_pool(self._executor, self._recovery.scan_log)
+        if log_lost:
+            await self._new_log(content, witnessed)
         known = await in_pool(self._executor, self._recovery.lanes)
+        marked = {_lane_of(name): mark for name, mark in content.lanes.items()}
         picture = _Picture(
             found=found,
+            all=restored or not found.sure or found.log is not None or bool(reached),
             lanes={state.lane: state for state in known},
-            marks={_lane_of(name): mark for name, mark in marked.items()},
-            reached=reached,
-            log_lost=log_lost,
+            seen=Situation(found.sure, log_lost, reached, marked),
         )
-        if log_lost:
-            await in_pool(self._executor, self._renew_log)
         envelopes = 0
         renewed: list[LaneName] = []
         stopped: list[LaneName] = []
@@ -240,29 +279,57 @@ class Healer:
                     # whatever it was given back is not this lane: the lane cannot go on where it was
                     _LOG.error("lane %s does not come back: %s", lane_name(*lane), error)
                     broken = True
-            if broken or await self._needs_epoch(lane, picture):
-                (renewed if await self._begin_again(lane, picture) else stopped).append(lane)
+            if await self._reopening.needed(lane, picture.seen, broken=broken):
+                (renewed if await self._reopening.open(lane, picture.seen) else stopped).append(lane)
         return Healed(leaves, envelopes, tuple(renewed), log_lost, tuple(stopped))
+
+    # the log
+
+    async def _heal_log(
+        self, found: Assessment, content: Content, witnessed: Sequence[CheckpointMark]
+    ) -> tuple[int, bool]:
+        """Get leaves back; return how many came, and whether the log cannot go on."""
+        came: int | None = 0
+        if found.log is not None:
+            came = await self._log.rebuild(found.log)
+        own = content.checkpoints.get(self._log.origin)
+        if came is None:
+            return 0, True
+        if await self._log.contradicted([*witnessed, *([own] if own is not None else [])]) is not None:
+            return came, True
+        if not found.sure and own is None:
+            _LOG.warning("log %s: nobody knows any more what was signed last", self._log.origin)
+            return came, True
+        return came, False
+
+    async def _new_log(self, content: Content, witnessed: Sequence[CheckpointMark]) -> None:
+        """Close the log and open another; with its own mark from the beginning."""
+        old = self._log.origin
+        own = content.checkpoints.get(old)
+        known = [*witnessed, *([own] if own is not None else [])]
+        last = max(known, key=lambda mark: mark.size, default=CheckpointMark(0, EMPTY_ROOT))
+        await in_pool(self._executor, self._renew_log, last)
+        _LOG.error("log %s is closed after %d leaves; %s begins", old, last.size, self._log.origin)
+        await in_pool(self._executor, self._marks.raise_checkpoint, self._log.origin, 0, EMPTY_ROOT)
 
     # lanes
 
     def _concerned(self, picture: _Picture) -> set[LaneName]:
         """Return the lanes to look after: all of them, unless only single ones were found behind."""
-        found = picture.found
-        if found.sure and found.log is None and not picture.reached and found.lanes:
-            return {_lane_of(name) for name in found.lanes}
+        if not picture.all and picture.found.lanes:
+            return {_lane_of(name) for name in picture.found.lanes}
         above = {LaneName(own, top, stream) for own, top in self._receivers.superiors() for stream in STREAMS}
-        return {*picture.lanes, *picture.marks, *picture.reached, *above}
+        return {*picture.lanes, *picture.seen.marked, *picture.seen.reached, *above}
 
     async def _fetch(self, lane: LaneName, picture: _Picture) -> int:
         """Take a lane back from its receiver; return how many envelopes came."""
-        state, mark, reached = picture.lanes.get(lane), picture.marks.get(lane), picture.reached.get(lane)
+        seen = picture.seen
+        state, mark, reached = picture.lanes.get(lane), seen.marked.get(lane), seen.reached.get(lane)
         epoch, after = (state.epoch, state.acked_seq) if state is not None else (1, 0)
         last = max(epoch, mark.epoch if mark else 0, reached.place[0] if reached else 0)
-        if not picture.found.sure:
-            last += 1  # an epoch nobody here remembers
+        beyond = 0 if seen.sure else _BEYOND  # epochs nobody here remembers
         came = 0
-        while epoch <= last:
+        while epoch <= last + beyond:
             returned = await self._receivers.sent(lane, epoch, after)
             if not returned:
                 epoch, after = epoch + 1, 0
@@ -272,59 +339,9 @@ class Healer:
                 raise UntrustedError("federation.exchange_healing.no_progress", field="seq", value=str(place))
             came += len(returned)
             epoch, after = place
+            last = max(last, epoch)
             await in_pool(self._executor, self._marks.reserve, lane_name(*lane), epoch, after)
         return came
-
-    async def _needs_epoch(self, lane: LaneName, picture: _Picture) -> bool:
-        if not picture.history(lane):
-            return False
-        if picture.log_lost or not self._receivers.reaches(lane):
-            return True
-        states = await in_pool(self._executor, self._recovery.lanes)
-        state = next((state for state in states if state.lane == lane), None)
-        here = (state.epoch, state.next_seq - 1) if state is not None else (0, 0)
-        reached = picture.reached.get(lane)
-        return reached is not None and reached.place > here
-
-    async def _begin_again(self, lane: LaneName, picture: _Picture) -> bool:
-        """Open a new epoch; False when the superior does not consent."""
-        states = await in_pool(self._executor, self._recovery.lanes)
-        state = next((state for state in states if state.lane == lane), None)
-        statement = await in_pool(self._executor, self._statement, lane, state, picture)
-        try:
-            consent = await self._receivers.countersign(lane.iss, statement.token)
-        except UnavailableError:
-            raise
-        except HazlinkError as error:
-            _LOG.error("no consent to a new epoch of %s: %s", lane_name(*lane), error)
-            await in_pool(self._executor, self._recovery.stop_lane, lane, _STOPPED)
-            return False
-        await in_pool(self._executor, self._marks.reserve, lane_name(*lane), statement.epoch, 1)
-        await in_pool(self._executor, self._recovery.open_epoch, lane, statement, consent)
-        return True
-
-    def _statement(self, lane: LaneName, state: LaneState | None, picture: _Picture) -> epochs.EpochStatement:
-        mark, reached = picture.marks.get(lane), picture.reached.get(lane)
-        ends = [(state.epoch, state.next_seq - 1)] if state is not None else [(1, 0)]
-        if reached is not None and reached.place[0]:
-            ends.append(reached.place)
-        if mark is not None and not self._receivers.reaches(lane):
-            # its receiver may be in an epoch that nobody else remembers
-            ends.append((mark.epoch, 0))
-        old, last = max(ends)
-        signer, _ = self._speakers.signer_for(lane.iss)
-        token = epochs.issue(
-            signer,
-            iss=lane.iss,
-            aud=lane.aud,
-            stream=lane.stream,
-            old_epoch=old,
-            last_seq_known=last,
-            epoch=max(old, mark.epoch if mark is not None else 0) + 1,
-            reason="store_lost",
-            iat=int(self._clock.now()),
-        )
-        return epochs.read(token)
 
     async def _glance(self, lanes: Iterable[LaneState]) -> int:
         """Ask receivers in passing, where marks and log are consistent: what they know is taken over."""

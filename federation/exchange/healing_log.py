@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from typing import Protocol
 
 from federation.log.rebuild import LogRebuild
+from federation.log.storage import LogUnit
 from federation.marks.content import CheckpointMark
 from registry.errors import HazlinkError, UnavailableError, UntrustedError
 from registry.storage.engine import Database
@@ -116,6 +117,25 @@ class LogHealing:
             _LOG.error("the leaves of %s do not give the root that was signed: %s", self.origin, error)
             return None
         return came
+
+    async def contradicted(self, known: Iterable[CheckpointMark]) -> CheckpointMark | None:
+        """Return a checkpoint that was signed once and that the log, as it is now, does not continue; None: all fit.
+
+        Args:
+            known: every checkpoint of this log that anybody who was asked knows, this node's own mark as well.
+        """
+        wanted = {(mark.size, mark.root): mark for mark in known}
+        return await in_pool(self._executor, self._contradicted, sorted(wanted))
+
+    def _contradicted(self, wanted: Sequence[tuple[int, bytes]]) -> CheckpointMark | None:
+        with self._database.read() as connection:
+            size = LogUnit(connection).size()
+        for at, root in wanted:
+            mark = CheckpointMark(at, root)
+            if at > size or LogRebuild(self._database, size=at, root=root).root() != root:
+                _LOG.error("log %s does not continue the checkpoint over %d leaves", self.origin, at)
+                return mark
+        return None
 
     async def _feed(self, rebuild: LogRebuild, mirror: Mirror) -> int:
         came = 0

@@ -55,7 +55,7 @@ class Here(Protocol):
 class LocalPeer:
     """A receiver homed in this very process: the same checks, no connection; implements `Peer`."""
 
-    def __init__(self, *, iss: Prefix, aud: Prefix, here: Here, executor: Executor) -> None:
+    def __init__(self, *, iss: Prefix, aud: Prefix, here: Here, executor: Executor, urgent: Executor) -> None:
         """Take the parts.
 
         Args:
@@ -63,19 +63,24 @@ class LocalPeer:
             aud: the prefix spoken to.
             here: the receiver.
             executor: for blocking calls.
+            urgent: for those of the alarm stream.
         """
         self._iss = iss
         self._here = here
         self._executor = executor
+        self._urgent = urgent
         self._take = partial(here.receive, receiver=aud)
 
     async def send(self, stream: str, tokens: Sequence[bytes]) -> list[Line]:
         """Hand envelopes to the receiver."""
-        return await in_pool(self._executor, self._take, self._iss, stream, tokens)
+        return await in_pool(self._pool(stream), self._take, self._iss, stream, tokens)
 
     async def send_alone(self, stream: str, epoch: int, seq: int, token: bytes) -> list[Line]:
         """Hand one envelope to the receiver, with the number it stands under."""
-        return await in_pool(self._executor, self._take, self._iss, stream, [token], at=(epoch, seq))
+        return await in_pool(self._pool(stream), self._take, self._iss, stream, [token], at=(epoch, seq))
+
+    def _pool(self, stream: str) -> Executor:
+        return self._urgent if stream == "alarm" else self._executor
 
     async def put_body(self, stream: str, sha256: bytes, data: bytes) -> None:  # noqa: ARG002 — the port's form
         """Hand over a detached body."""
@@ -107,6 +112,7 @@ class Peers:
         copy: Copy,
         clock: Clock,
         executor: Executor,
+        urgent: Executor,
         config: ExchangeConfig,
     ) -> None:
         """Take the parts.
@@ -119,6 +125,7 @@ class Peers:
             copy: which copy of this node this is.
             clock: the time.
             executor: for blocking calls.
+            urgent: for those that alarms wait for, and that never take long; bulk never fills it.
             config: limits.
         """
         self._reaching = reaching
@@ -128,6 +135,7 @@ class Peers:
         self._copy = copy
         self._clock = clock
         self._executor = executor
+        self._urgent = urgent
         self._config = config
         self._above: dict[tuple[Prefix, Prefix], HttpPeer] = {}
 
@@ -137,7 +145,7 @@ class Peers:
         if reach is None:
             return None
         if reach.local:
-            return LocalPeer(iss=iss, aud=aud, here=self._here, executor=self._executor)
+            return LocalPeer(iss=iss, aud=aud, here=self._here, executor=self._executor, urgent=self._urgent)
         return self.above(iss, aud)
 
     def above(self, iss: Prefix, aud: Prefix) -> HttpPeer:
@@ -152,7 +160,7 @@ class Peers:
                 speakers=self._speakers,
                 copy=self._copy,
                 clock=self._clock,
-                executor=self._executor,
+                executor=self._urgent,
                 config=self._config,
             )
         return found

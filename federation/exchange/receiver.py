@@ -3,8 +3,9 @@
 Rules (facts on federation, (b) "Receiver order"):
 
 - the order of the checks is `checks.Inspection`'s; what needs no lock runs before the transaction;
-- one transaction for a batch: the fence, the lanes' rows, effects, log leaves, receipts, inbox rows, commit. A line
-  that stands for something durable leaves this module after that commit, never before;
+- a batch is taken in by parts, one transaction each, short enough for an alarm to come between: the fence, the lanes'
+  rows, effects, log leaves, receipts, inbox rows, commit. A line that stands for something durable leaves this module
+  after that commit, never before;
 - effects run without a savepoint of their own; only when one refuses is the whole transaction run again with one
   around each: refusals are rare, and savepoints are not free;
 - what is known already is answered with the stored bytes, and needs no writing at all;
@@ -45,6 +46,8 @@ __all__ = ["Homed", "Receiver"]
 #: Bytes of detached bodies held in memory for one batch.
 _MAX_BODIES_BYTES = 32 * 1024 * 1024
 _RETRY_SECONDS = 1.0
+#: Envelopes in one transaction.
+_AT_ONCE = 64
 
 
 class Homed(Protocol):
@@ -275,15 +278,15 @@ class Receiver:
     def _take(self, mine: Prefix, items: Sequence[_Item]) -> None:
         """Steps 7 to 9 and 12."""
         waiting = [item for item in items if item.line is None]
-        if not waiting:
-            return
         now = int(self._clock.now())
-        try:
-            lines = self._attempt(mine, waiting, now, careful=False)
-        except EffectRefusedError:
-            lines = self._attempt(mine, waiting, now, careful=True)
-        for item, line in zip(waiting, lines, strict=True):
-            item.line = line
+        for first in range(0, len(waiting), _AT_ONCE):
+            part = waiting[first : first + _AT_ONCE]
+            try:
+                lines = self._attempt(mine, part, now, careful=False)
+            except EffectRefusedError:
+                lines = self._attempt(mine, part, now, careful=True)
+            for item, line in zip(part, lines, strict=True):
+                item.line = line
 
     def _attempt(self, mine: Prefix, items: Sequence[_Item], now: int, *, careful: bool) -> list[Line]:
         with self._database.write() as connection:

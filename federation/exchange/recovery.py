@@ -7,12 +7,12 @@ Rules (facts on federation, (b) "Restore from backup"):
 - an own envelope that comes back must be the next of its lane, signed by a key of ours, with a receipt that holds;
   where its leaves are not in the log they are appended, the same as they were;
 - what waits for a number and was sent already, as the envelope shows, is not sent a second time;
-- a lane whose missing envelopes nobody has goes on in a new epoch; what was sealed before and never answered is
-  sealed again there. No number is used twice.
+- a lane that goes on in a new epoch seals again there what was sealed before and never answered, under the names
+  (`jti`) it had: a receiver that took it in before lets nothing happen twice. No number is used twice.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 from federation.exchange import envelope as wire
@@ -21,6 +21,7 @@ from federation.exchange.envelope import Envelope, encode_body
 from federation.exchange.epoch import EpochStatement
 from federation.exchange.receipt import Receipt
 from federation.exchange.returning import (
+    Reached,
     Returned,
     ack_leaf,
     epoch_leaf,
@@ -31,6 +32,7 @@ from federation.exchange.returning import (
     raw_digest,
     read_leaf,
     sent_already,
+    settled,
     to_outgoing,
 )
 from federation.exchange.sealing import MaySign
@@ -52,12 +54,14 @@ from registry.storage.engine import Database
 from registry.trust import jws
 from registry.trust.algorithms import PublicKey
 
-__all__ = ["OwnKeys", "Reached", "Recovery", "healed_only"]
+__all__ = ["OwnKeys", "Recovery", "healed_only"]
 
 _LEAVES = 2_000
 _PENDING = 10_000
 _BATCH = 256
 _BYTES = 1 << 22
+#: Leaves about own envelopes.
+_SENT = frozenset({"out", "ack"})
 
 
 class OwnKeys(Protocol):
@@ -70,15 +74,6 @@ class OwnKeys(Protocol):
             UntrustedError: it has, and had, no such key.
         """
         ...
-
-
-@dataclass(slots=True)
-class Reached:
-    """How far the log says a lane had come: the last (epoch, seq) sealed and the hash of that envelope."""
-
-    place: tuple[int, int] = (0, 0)
-    env: str = ""
-    unanswered: set[tuple[int, int]] = field(default_factory=set)
 
 
 def healed_only(held: Callable[[], int], *, alone: bool) -> MaySign:
@@ -135,6 +130,11 @@ class Recovery:
         with self._database.read() as connection:
             return SendingUnit(connection).lanes()
 
+    def lane(self, lane: LaneName) -> LaneState | None:
+        """Return one lane; None before it was ever sealed on."""
+        with self._database.read() as connection:
+            return SendingUnit(connection).lane(lane)
+
     def log_size(self) -> int:
         """Return how many leaves there are."""
         with self._database.read() as connection:
@@ -145,15 +145,18 @@ class Recovery:
         with self._database.read() as connection:
             return HealingUnit(connection).scan_from() is not None
 
+    def was_healed(self) -> bool:
+        """Say whether any term of office found this database whole since it was made or restored."""
+        with self._database.read() as connection:
+            return HealingUnit(connection).was_healed()
+
     # the log
 
     def begin_log(self) -> None:
         """Remember where leaves begin to come back, before the first of them does."""
         with self._database.write() as connection:
             self._may_sign(connection)
-            unit = HealingUnit(connection)
-            if unit.scan_from() is None:
-                unit.set_scan_from(LogUnit(connection).size())
+            self._remember(connection)
 
     def scan_log(self) -> dict[LaneName, Reached]:
         """Look at the leaves that came back: keep aside what was received, return how far own lanes had come."""
@@ -180,15 +183,13 @@ class Recovery:
             if leaf.kind == "in":
                 received[raw_digest(leaf.env)] = (position, raw)
                 continue
+            if leaf.kind not in _SENT:
+                continue  # an epoch may be somebody else's
             lane = reached.setdefault(
                 LaneName(prefix_of(leaf.iss), prefix_of(leaf.aud), leaf.stream), Reached()
             )
-            if leaf.kind == "out":
-                lane.unanswered.add((leaf.epoch, leaf.seq))
-                if (leaf.epoch, leaf.seq) > lane.place:
-                    lane.place, lane.env = (leaf.epoch, leaf.seq), leaf.env
-            elif leaf.kind == "ack":
-                lane.unanswered.discard((leaf.epoch, leaf.seq))
+            if leaf.kind == "out" and (leaf.epoch, leaf.seq) > lane.place:
+                lane.place, lane.env = (leaf.epoch, leaf.seq), leaf.env
         there = {**unit.known(list(received)), **unit.refound(list(received))}
         unit.put_refound([(env, *place) for env, place in received.items() if env not in there])
 
@@ -221,14 +222,22 @@ class Recovery:
                     late.append((envelope, receipt))
             self._answer(connection, lane, late, now)
             if fresh:
+                self._remember(connection)
                 self._store(connection, lane, fresh)
             if fresh or late:
-                state = _settled(state, [*late, *fresh], now)
+                state = settled(state, [*late, *fresh], now)
             if state.failure == BEHIND:
                 state = replace(state, state="open", failure=None, failed_at=None)
             if fresh or known is not None:
                 unit.put_lane(state, new=known is None)
             return state.epoch, state.acked_seq
+
+    @staticmethod
+    def _remember(connection: Any) -> None:
+        """Note, before anything is stored, that this database was behind: what comes back shows it."""
+        unit = HealingUnit(connection)
+        if unit.scan_from() is None:
+            unit.set_scan_from(LogUnit(connection).size())
 
     def _answer(
         self, connection: Any, lane: LaneName, late: Sequence[tuple[Envelope, Receipt]], now: int
@@ -311,7 +320,7 @@ class Recovery:
             if known is not None:
                 if known.epoch >= statement.epoch:
                     return
-                unit.append(self._unanswered(unit, known, now))
+                self._seal_again(unit, known, now)
             start = statement.start
             base = known or LaneState(lane=lane, epoch=1, next_seq=1, prev=b"")
             ReceivedUnit(connection).put_epoch(epoch_row(lane, statement, countersigned, now))
@@ -331,6 +340,14 @@ class Recovery:
             )
             LogUnit(connection).append([epoch_leaf(lane, statement)])
 
+    def _seal_again(self, unit: SendingUnit, state: LaneState, now: int) -> None:
+        """Let what was sealed and never answered wait for a number again, before what waited already."""
+        drafts = self._unanswered(unit, state, now)
+        while drafts and (waiting := unit.pending(state.lane, _PENDING)):
+            drafts += [replace(draft, position=None) for draft in waiting]
+            unit.remove_pending([draft.position for draft in waiting if draft.position is not None])
+        unit.append(drafts)
+
     def _unanswered(self, unit: SendingUnit, state: LaneState, now: int) -> list[Waiting]:
         """Return, as drafts again, what the old epoch had sealed and nobody has acknowledged."""
         drafts: list[Waiting] = []
@@ -343,10 +360,19 @@ class Recovery:
                 data = unit.body(row.body) if row.body is not None else encode_body(envelope.body)
                 if data is not None:
                     media = envelope.detached.media if envelope.detached is not None else None
-                    draft = Waiting(
-                        None, state.lane, envelope.type, envelope.schema, data, media, envelope.ref, now
+                    drafts.append(
+                        Waiting(
+                            position=None,
+                            lane=state.lane,
+                            type=envelope.type,
+                            schema=envelope.schema,
+                            body=data,
+                            media=media,
+                            ref=envelope.ref,
+                            at=now,
+                            jti=envelope.jti,
+                        )
                     )
-                    drafts.append(draft)
             after = rows[-1].seq
         return drafts
 
@@ -358,25 +384,17 @@ class Recovery:
 
     # the end
 
-    def finish(self, fence: int) -> None:
-        """Note that the term of `fence` has found the database whole: from now on it may be received and signed."""
+    def finish(self, fence: int, *, restored: bool = False) -> None:
+        """Note that the term of `fence` has found the database whole: from now on it may be received and signed.
+
+        Args:
+            fence: of this term.
+            restored: it was behind before; whoever tells of its state tells all of it anew.
+        """
         with self._database.write() as connection:
             self._may_sign(connection)
             unit = HealingUnit(connection)
+            if restored:
+                unit.set_restored(int(self._clock.now()))
             unit.set_scan_from(None)
             unit.set_healed(fence)
-
-
-def _settled(state: LaneState, answered: Sequence[tuple[Envelope, Receipt]], now: int) -> LaneState:
-    """Return the lane after these answers."""
-    rejected = sum(receipt.outcome == "rejected" for _, receipt in answered)
-    last = max(envelope.seq for envelope, _ in answered if envelope.epoch == state.epoch)
-    return replace(
-        state,
-        acked_seq=max(state.acked_seq, last),
-        acked_at=now,
-        sealed_at=now,
-        rejected=state.rejected + rejected,
-        # the next envelope brings the whole chain again
-        chain=None,
-    )

@@ -15,6 +15,7 @@ from registry.identifier import Prefix
 from registry.trust.encoding import from_b64u
 
 __all__ = [
+    "Reached",
     "Returned",
     "ack_leaf",
     "epoch_leaf",
@@ -25,6 +26,7 @@ __all__ = [
     "raw_digest",
     "read_leaf",
     "sent_already",
+    "settled",
     "to_outgoing",
 ]
 
@@ -35,6 +37,14 @@ class Returned:
 
     token: bytes
     receipt: str
+
+
+@dataclass(slots=True)
+class Reached:
+    """How far the log says a lane had come: the last (epoch, seq) sealed and the hash of that envelope."""
+
+    place: tuple[int, int] = (0, 0)
+    env: str = ""
 
 
 def follow(state: LaneState, envelope: Envelope, *, new: bool) -> LaneState:
@@ -106,6 +116,21 @@ def sent_already(waiting: Sequence[Waiting], envelopes: Sequence[Envelope]) -> l
         if same:
             gone.append(same.pop(0))
     return gone
+
+
+def settled(state: LaneState, answered: Sequence[tuple[Envelope, Receipt]], now: int) -> LaneState:
+    """Return the lane after these answers; there is at least one of the epoch it is in."""
+    rejected = sum(receipt.outcome == "rejected" for _, receipt in answered)
+    last = max(envelope.seq for envelope, _ in answered if envelope.epoch == state.epoch)
+    return replace(
+        state,
+        acked_seq=max(state.acked_seq, last),
+        acked_at=now,
+        sealed_at=now,
+        rejected=state.rejected + rejected,
+        # the next envelope brings the whole chain again
+        chain=None,
+    )
 
 
 def out_leaf(lane: LaneName, envelope: Envelope) -> bytes:

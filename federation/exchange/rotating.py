@@ -4,18 +4,24 @@ Rules (facts on federation, (b) "Rotation in flight"):
 
 - once a rotation is remembered, nothing more is sealed with the old key: drafts wait until the superior answered;
 - only then is it looked up what the old key signed last; the superior lets it count up to there and no further;
-- which key may sign is read in the sealing transaction itself: a picture in memory may be half a second old.
+- which key may sign is read in the sealing transaction itself: a picture in memory may be half a second old;
+- nothing is sealed at a time at which its key does not sign, as the superior's statement has it: every receiver would
+  refuse it for ever, and all that stands behind it on its lane. Receivers and we allow for the same difference of
+  clocks; a clock that is wrong by more has to be put right first.
 """
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from federation.exchange.storage.sending import SendingUnit
+from registry.errors import UnavailableError
 from registry.identifier import Prefix
 from registry.storage.engine import Database
 from registry.storage.prefixes import PrefixUnit
 from registry.trust.revocation import LastGood
+from registry.trust.statement import read
 
-__all__ = ["KeyInUse", "SignedLanes", "key_in_use"]
+__all__ = ["KeyInUse", "SignedLanes", "key_in_use", "require_in_life"]
 
 
 class KeyInUse(Protocol):
@@ -35,6 +41,33 @@ def key_in_use(connection: Any, prefix: Prefix, /) -> str | None:
     """
     home = PrefixUnit(connection).home(prefix)
     return None if home is None or home.next_kid is not None else home.kid
+
+
+def require_in_life(chain: Sequence[str], kid: str, at: float) -> None:
+    """Make sure that a key may sign at a time, as receivers will see it.
+
+    Args:
+        chain: the statements that vouch for its prefix, leaf first.
+        kid: thumbprint of the key.
+        at: POSIX seconds, by this node's clock.
+
+    Raises:
+        UnavailableError: the time lies before or behind the life of the key.
+    """
+    if not chain:
+        return
+    said = read(chain[0])
+    key = said.key(kid)
+    if key is not None and not key.good_at(at):
+        raise UnavailableError(
+            "federation.exchange_sending.out_of_life",
+            field="kid",
+            prefix=said.subject.key,
+            value=kid,
+            now=int(at),
+            begins=key.nbf,
+            ends=key.exp if key.exp is not None else "-",
+        )
 
 
 class SignedLanes:

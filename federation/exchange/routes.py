@@ -88,11 +88,23 @@ class Outbound(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """The exchange of a node as its door sees it."""
+    """The exchange of a node as its door sees it.
+
+    Attributes:
+        inbound: takes in what peers bring.
+        outbound: gives them what waits here.
+        pressure: how much is taken in at the same time.
+        urgent: a pool for the alarms they bring; bulk never fills it. None: there is only the node's.
+    """
 
     inbound: Inbound
     outbound: Outbound
     pressure: Pressure = field(default_factory=Pressure)
+    urgent: Executor | None = None
+
+    def pool(self, stream: str) -> Executor | None:
+        """Return the pool of its own in which a stream is taken in."""
+        return self.urgent if stream == "alarm" else None
 
 
 class ExchangeNode(Protocol):
@@ -164,7 +176,8 @@ async def _post(request: Request, stream: str) -> Response:
     _require_stream(stream)
     with node.exchange.pressure.admitted(peer, stream):
         tokens = _lines(await _read(request, LARGER["/exchange/"]), MAX_BATCH)
-        lines = await in_pool(node.executor, node.exchange.inbound.receive, peer, stream, tokens)
+        pool = node.exchange.pool(stream) or node.executor
+        lines = await in_pool(pool, node.exchange.inbound.receive, peer, stream, tokens)
     return _ndjson([line.encode() for line in lines])
 
 
@@ -175,7 +188,8 @@ async def _post_one(request: Request, stream: str, epoch: str, seq: str) -> Resp
     with node.exchange.pressure.admitted(peer, stream):
         # one byte more than a token may have: the receiver says 413, as it does within a batch
         token = (await _read(request, MAX_ENVELOPE_BYTES + 2)).removesuffix(b"\n")
-        lines = await in_pool(node.executor, node.exchange.inbound.receive, peer, stream, [token], at=at)
+        pool = node.exchange.pool(stream) or node.executor
+        lines = await in_pool(pool, node.exchange.inbound.receive, peer, stream, [token], at=at)
     line = lines[0]
     headers = {} if line.retry_after is None else {"retry-after": str(max(1, round(line.retry_after)))}
     return _ndjson([line.encode()], status=line.status, headers=headers)

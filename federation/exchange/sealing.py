@@ -5,8 +5,9 @@ Rules (facts on federation, (b) "Sender", "Restore from backup"):
 - one process of the node seals; the transaction looks at the fence first, so that one who lost it stores nothing;
 - a number is reserved in the mark file before it is signed, and given once: it is a key of the table;
 - the envelope, its `out` leaf in the log, the lane's new state and the removal of the draft commit together;
-- what cannot be sealed now (a suspended prefix, a key that does not answer) waits and holds up no other lane; what
-  can never be sealed is set aside with the reason, because nothing may wait behind it;
+- what cannot be sealed now (a suspended prefix, a key that does not answer, a clock that stands outside the key's
+  life) waits, holds up no other lane and shows in the status; what can never be sealed is set aside with the reason,
+  because nothing may wait behind it;
 - chunks are small, and alarms have a chunk of their own: between two chunks of bulk there is always room.
 """
 
@@ -19,7 +20,7 @@ from federation.exchange import envelope as wire
 from federation.exchange.envelope import Draft, Envelope, Position
 from federation.exchange.epoch import first_position
 from federation.exchange.outbox import to_draft, to_waiting
-from federation.exchange.rotating import KeyInUse
+from federation.exchange.rotating import KeyInUse, require_in_life
 from federation.exchange.storage.received import ReceivedUnit
 from federation.exchange.storage.sending import LaneName, LaneState, Outgoing, SendingUnit, Waiting
 from federation.log.leaf import Leaf
@@ -253,11 +254,13 @@ class Sealer:
         return found
 
     def _ready(self, connection: Any, prefix: Prefix) -> bool:
+        chain = self._speakers.chain(prefix)
         try:
             signer, home = self._speakers.signer_for(prefix)
+            require_in_life(chain, signer.kid, int(self._clock.now()))
         except (NotResponsibleError, ForbiddenError, UnavailableError):
             return False
-        if home != prefix or not self._speakers.chain(prefix):
+        if home != prefix or not chain:
             return False
         return self._key_in_use is None or self._key_in_use(connection, prefix) == signer.kid
 

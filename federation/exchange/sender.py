@@ -2,28 +2,29 @@
 
 Rules (facts on federation, (b) "Flow", (f) rows 11, 17 and 23):
 
-- streams never wait for one another: each has its own tasks, its own connection and its own share of work;
+- streams have their own tasks, their own connections and their own share of work; none waits for another, but that
+  alarms have the right of way: a request to the same receiver waits a moment at most while they are under way;
 - a lane sends its envelopes in order, one request at a time; what an answer means is decided by `lane.Lane`; nothing
   is ever given up, and nothing is kept in memory beyond the batch at hand;
-- while an alarm waits for a peer that does not answer, the peer is asked for a sign of life twice a second; when it
-  comes, every lane to that peer goes on at once, whatever its back-off said. A `Retry-After` is obeyed all the same;
+- while an alarm waits for a peer that does not answer, the peer is asked for a sign of life; when it comes, every
+  lane to that peer goes on at once, alarms first, whatever its back-off said. A `Retry-After` is obeyed all the same;
 - whatever goes wrong with one lane stays with that lane: it is noted, and tried again.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 from federation.exchange.batches import Ahead, Batch
 from federation.exchange.client import Peer
 from federation.exchange.config import ExchangeConfig
+from federation.exchange.contact import Contact, RightOfWay, first_of
 from federation.exchange.lane import Halt, Idle, Lane, Send, Supply, Wait
 from federation.exchange.peers import Peers
-from federation.exchange.receipt import Expected
+from federation.exchange.receipt import Expected, Line
 from federation.exchange.sealing import Sealer, Speakers
 from federation.exchange.settling import Settlement
 from federation.exchange.storage.sending import LaneName, LaneState, Outgoing
@@ -34,16 +35,15 @@ from registry.errors import HazlinkError
 from registry.identifier import Prefix
 from resolver.pool import in_pool
 
-__all__ = ["Counts", "Sender", "first_of"]
+__all__ = ["Counts", "Sender"]
 
 _LOG = logging.getLogger("federation.exchange.sender")
 _ALARM = "alarm"
 _ALARM_SHARE = 10
-_PROBE_SECONDS = 0.5
 _FAILED_SECONDS = 1.0
 _BROKEN_SECONDS = 300.0
 #: Failures on the way, which say nothing about the receiver.
-_CUT = frozenset({"federation.exchange_sending.unreachable", "federation.exchange_sending.no_address"})
+_CUT = frozenset(f"federation.exchange_sending.{code}" for code in ("unreachable", "no_address", "cut_off"))
 
 
 @dataclass(slots=True)
@@ -63,7 +63,7 @@ class _Work:
 
     Attributes:
         memory: its decisions; None: to be read from the database.
-        cut: the last try failed on the way, not by an answer: a sign of life is worth another try at once.
+        cut: how often in a row it failed on the way, not by an answer: a sign of life is worth another try at once.
         wake: set to end a pause.
         bodies: detached bodies handed over since the last progress.
         ahead: reads the envelopes, those of the next request while one is under way.
@@ -71,7 +71,7 @@ class _Work:
 
     ahead: Ahead
     memory: Lane | None = None
-    cut: bool = False
+    cut: int = 0
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     bodies: set[bytes] = field(default_factory=set)
 
@@ -122,7 +122,8 @@ class Sender:
         self._tasks: dict[LaneName, asyncio.Task[None]] = {}
         self._news: dict[str, asyncio.Event] = {}
         self._room: dict[str, asyncio.Semaphore] = {}
-        self._probing: dict[tuple[Prefix, Prefix], asyncio.Task[None]] = {}
+        self._contact = Contact(clock=clock, returned=self.returned)
+        self._way = RightOfWay(clock=clock)
         self.counts = Counts()
 
     async def run(self) -> None:
@@ -134,12 +135,12 @@ class Sender:
         try:
             await asyncio.gather(*tasks)
         finally:
-            waiting = [*tasks, *self._tasks.values(), *self._probing.values()]
+            waiting = [*tasks, *self._tasks.values()]
             for task in waiting:
                 task.cancel()
             await asyncio.gather(*waiting, return_exceptions=True)
+            await self._contact.close()
             self._tasks.clear()
-            self._probing.clear()
             self._work.clear()
 
     def expected(self, name: LaneName, expected: Expected) -> None:
@@ -150,9 +151,11 @@ class Sender:
             news.set()
 
     def returned(self, aud: Prefix) -> None:
-        """Take note that a peer answers again: lanes that were cut off go on at once."""
+        """Take note that a peer answers again: lanes that were cut off go on at once, alarms first."""
         for name, work in self._work.items():
             if name.aud == aud and work.cut:
+                if name.stream == _ALARM:
+                    self._way.take(name)
                 work.memory = None
                 work.wake.set()
 
@@ -209,6 +212,8 @@ class Sender:
     async def _serve(self, name: LaneName, work: _Work, peer: Peer) -> None:
         """Send on one lane until nothing waits on it."""
         while True:
+            work.wake.clear()
+            await self._turn(name)
             try:
                 async with self._room[name.stream]:
                     pause = await self._step(name, work, peer)
@@ -220,10 +225,18 @@ class Sender:
             if pause is None:
                 break
             if pause > 0:
-                work.wake.clear()
+                self._way.leave(name)
                 await self._pause(work.wake, pause)
+        self._way.leave(name)
         work.ahead.drop()
         self._work.pop(name, None)
+
+    async def _turn(self, name: LaneName) -> None:
+        """Let alarms go first."""
+        if name.stream == _ALARM:
+            self._way.take(name)
+        else:
+            await self._way.give(name.aud)
 
     async def _step(self, name: LaneName, work: _Work, peer: Peer) -> float | None:
         """Do what the lane plans; return seconds to wait, or None when nothing is left to do."""
@@ -303,14 +316,20 @@ class Sender:
             return None
         if len(rows) == plan.count and not plan.alone:
             work.ahead.begin(Send(plan.epoch, plan.first + plan.count, plan.count))
-        tokens = [row.token for row in rows]
-        if plan.alone:
-            lines = await peer.send_alone(name.stream, plan.epoch, plan.first, tokens[0])
-        else:
-            lines = await peer.send(name.stream, tokens)
-        work.cut = False
+        lines = await self._ask(name, peer, plan, [row.token for row in rows])
+        if work.cut:
+            work.cut = 0
+            self.returned(name.aud)
         self.counts.sent += len(rows)
         return Batch(Send(plan.epoch, plan.first, len(rows), plan.alone), rows, lines)
+
+    async def _ask(self, name: LaneName, peer: Peer, plan: Send, tokens: Sequence[bytes]) -> list[Line]:
+        await self._turn(name)
+        if plan.alone:
+            asking = peer.send_alone(name.stream, plan.epoch, plan.first, tokens[0])
+        else:
+            asking = peer.send(name.stream, tokens)
+        return await (self._contact.answered(peer, asking) if name.stream == _ALARM else asking)
 
     def _load(self, name: LaneName, plan: Send) -> Sequence[Outgoing]:
         return self._settlement.load(name, plan, self._config.batch_bytes)
@@ -341,44 +360,21 @@ class Sender:
     async def _failed(self, name: LaneName, work: _Work, peer: Peer, error: HazlinkError) -> float:
         self.counts.failures += 1
         _LOG.info("lane %s > %s %s: %s", name.iss, name.aud, name.stream, error)
-        work.cut = error.code in _CUT
+        work.cut = work.cut + 1 if error.code in _CUT else 0
         if work.memory is not None:
             work.memory.failed(self._clock.monotonic(), error.retry_after)
         if work.cut and name.stream == _ALARM:
-            self._probe(name, peer)
+            self._contact.look_for(name, peer, lambda: work.cut if self._work.get(name) is work else 0)
         try:
             code = error.code.rpartition(".")[2]
             await in_pool(self._pool(name.stream), self._settlement.note, name, code)
         except HazlinkError:
             return _FAILED_SECONDS
+        if work.cut and name.stream == _ALARM:
+            # whoever looks whether the link is back is quicker than another try, and says so
+            return _BROKEN_SECONDS
         return 0.0 if work.memory is not None else _FAILED_SECONDS
-
-    # signs of life
-
-    def _probe(self, name: LaneName, peer: Peer) -> None:
-        key = (name.iss, name.aud)
-        running = self._probing.get(key)
-        if running is None or running.done():
-            self._probing[key] = asyncio.create_task(self._wait_for(name, peer), name="probe")
-
-    async def _wait_for(self, name: LaneName, peer: Peer) -> None:
-        """Ask a peer for a sign of life for as long as an alarm waits for it."""
-        while name in self._work and self._work[name].cut:
-            await self._clock.sleep(_PROBE_SECONDS)
-            if await peer.alive():
-                self.returned(name.aud)
-                return
 
     async def _pause(self, wake: asyncio.Event, seconds: float) -> None:
         """Wait for an event, or so long."""
         await first_of(wake.wait(), self._clock.sleep(seconds))
-
-
-async def first_of(*waits: Coroutine[Any, Any, Any]) -> None:
-    """Wait until one of these ends; the others are cancelled."""
-    tasks = [asyncio.ensure_future(wait) for wait in waits]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()

@@ -9,12 +9,13 @@ Rules (facts on federation, (b) "Flow", (e), (f) row 25):
 - a report says why in both languages; readiness goes with those red reasons that concern the whole node.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Protocol
 
 from federation.exchange.config import ExchangeConfig
+from federation.exchange.rotating import require_in_life
 from federation.exchange.storage.received import ReceivedUnit
 from federation.exchange.storage.rows import LaneRow
 from federation.exchange.storage.sending import LaneState, SendingUnit
@@ -185,6 +186,7 @@ class ExchangeStatus:
         disk: Callable[[], float],
         clock: Clock,
         config: ExchangeConfig,
+        besides: Callable[[], Sequence[Reason]] = tuple,
     ) -> None:
         """Take the parts.
 
@@ -197,7 +199,9 @@ class ExchangeStatus:
             disk: part of the disk of the data folder in use, 0 to 1.
             clock: the time.
             config: where amber and red begin.
+            besides: reasons of those who stand above the exchange.
         """
+        self._besides = besides
         self._database = database
         self._homes = homes
         self._log = log
@@ -251,6 +255,7 @@ class ExchangeStatus:
             *self._outgoing(report),
             *self._incoming(report),
             *self._around(report),
+            *self._besides(),
         ]
         return replace(report, reasons=tuple(reasons))
 
@@ -284,7 +289,8 @@ class ExchangeStatus:
             if home.state is not HomeState.ACTIVE:
                 continue
             try:
-                self._homes.signer_for(home.prefix)
+                signer, _ = self._homes.signer_for(home.prefix)
+                require_in_life(self._homes.chain(home.prefix), signer.kid, now)
             except HazlinkError as error:
                 reasons.append(
                     _reason(

@@ -2,15 +2,20 @@
 
 The caller opens the transaction and commits it. What is decided here is decided under the locks of the lanes' rows,
 so of two that bring the same envelope one finds what the other stored.
+
+What a restored sender seals again in a new epoch, because it does not know that it arrived in the old one, has the
+name it had: it uses up its number and gets its receipt, and nothing happens a second time.
 """
 
 from collections.abc import Iterable
 from typing import Any
 
+from federation.exchange import envelope as wire
 from federation.exchange import epoch as epochs
 from federation.exchange import receipt as receipts
 from federation.exchange.checks import Inspection
 from federation.exchange.decisions import Accept, Decision, Duplicate, Hold, Known, Refuse, Reject
+from federation.exchange.envelope import Envelope
 from federation.exchange.finals import (
     Context,
     Due,
@@ -18,6 +23,7 @@ from federation.exchange.finals import (
     Final,
     Lane,
     leaf_of,
+    name_of,
     position_of,
     raw_of,
     row_of,
@@ -59,6 +65,7 @@ class Taking:
         self._careful = careful
         self._lanes: dict[Lane, Due] = {}
         self._refound: dict[bytes, tuple[int, bytes]] = {}
+        self._named: dict[tuple[Lane, str], bytes] = {}
         self._signers: dict[str, Signer] = {}
         self._answers: list[Line | Final] = []
         self._bodies: set[bytes] = set()
@@ -67,14 +74,21 @@ class Taking:
         """Lock the lanes of a batch, in the order everybody does, and look up what came back after a restore."""
         lanes: set[Lane] = set()
         envs: list[bytes] = []
+        names: dict[Lane, list[str]] = {}
         for inspection, env in inspections:
             peer, aud, stream = inspection.lane
             if self._context.homes.answers_for(aud):
                 lanes.add((peer.key, aud.key, stream))
+                name = name_of(inspection)
+                if name is not None:
+                    names.setdefault((peer.key, aud.key, stream), []).append(name)
             envs.append(env)
         for lane in sorted(lanes):
             row = self._unit.lock_lane(lane)
             self._lanes[lane] = Due(position_of(row), row)
+            if row.epoch > 1 and lane in names:
+                found = self._unit.named(lane, row.epoch, names[lane])
+                self._named.update({(lane, name): token for name, token in found.items()})
         self._refound = self._unit.refound(envs)
 
     def settle(self, inspection: Inspection, env: bytes, *, stale: bool, data: bytes | None) -> None:
@@ -193,6 +207,8 @@ class Taking:
             return
         if envelope.type == RELAY_TYPE and decision.code == "ok":
             final.origin = innermost(decision.body).iss.key
+        if self._happened(envelope, final.lane):
+            return
         if decision.rules is None:
             final.applied = 0
         elif not self._apply(final, decision, inspection, data):
@@ -202,6 +218,14 @@ class Taking:
         relaying = self._context.relaying
         if relaying is not None and relaying.wants(envelope, decision.body):
             relaying.pass_on(self._connection, envelope, inspection.chain, data)
+
+    def _happened(self, envelope: Envelope, lane: Lane) -> bool:
+        """Say whether the very same content came under this name in an earlier epoch, and had its effect there."""
+        token = self._named.get((lane, envelope.jti))
+        if token is None:
+            return False
+        before = wire.read(wire.parse(token))
+        return _content(before) == _content(envelope)
 
     def _apply(self, final: Final, decision: Accept, inspection: Inspection, data: bytes | None) -> bool:
         """Let the effect happen; False when its handler refuses, which then is what the receipt says."""
@@ -330,3 +354,8 @@ class Taking:
             signer, _ = self._context.homes.signer_for(prefix)
             self._signers[prefix.key] = signer
         return signer
+
+
+def _content(envelope: Envelope) -> tuple[Any, ...]:
+    beside = envelope.detached.sha256 if envelope.detached is not None else None
+    return envelope.type, envelope.schema, envelope.ref, envelope.body, beside

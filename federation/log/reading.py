@@ -142,6 +142,20 @@ class LogReader:
             raise NotFoundError("federation.log.unpublished")
         return found
 
+    def step(self, after: int, most: int) -> StoredCheckpoint:
+        """Return the checkpoint to show next to somebody who has seen `after` leaves: the newest, or one on the way.
+
+        Args:
+            after: how many leaves.
+            most: how many more at a time, where there is a checkpoint so near.
+
+        Raises:
+            NotFoundError: there is none yet.
+        """
+        with self._database.read() as connection:
+            unit = LogUnit(connection)
+            return unit.step(after, most) or _newest(unit)
+
     def tile(self, level: int, number: int, width: int = WIDTH) -> bytes:
         """Return the first `width` hashes of a tile.
 

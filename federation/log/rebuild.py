@@ -84,6 +84,14 @@ class LogRebuild:
             raise UntrustedError("federation.log.rebuild_root", field="root", value=self._size)
         return at - self._started
 
+    def root(self) -> bytes:
+        """Return the root over the first `size` leaves there are.
+
+        Raises:
+            UntrustedError: one of them is not there.
+        """
+        return self._walk(self._size).root()
+
     def _read(self) -> None:
         self._tree = self._walk(None)
         self._started = self._tree.size

@@ -4,6 +4,8 @@ Rules:
 
 - the witness decides where to begin: what it answers with 409 is the size it cosigned last, with 424 how many entries
   it has;
+- what piled up while it could not be reached goes there in steps, from checkpoint to checkpoint: neither side has to
+  deal with all of it at once;
 - a cosignature is verified before it is kept;
 - a witness that knows a larger log than this node has is believed to be right about it: the database was restored,
   and nothing goes on until the log is rebuilt.
@@ -27,6 +29,8 @@ from resolver.pool import in_pool
 __all__ = ["Connect", "WitnessClient", "WitnessPeer", "unbundle"]
 
 _ENTRIES_AT_ONCE = 1_024
+#: Leaves behind the checkpoint cosigned last that the next one may cover.
+_STEP = 8_192
 _MAX_BATCH_BYTES = 1 << 20
 _ROUNDS = 4
 _OK = 200
@@ -77,6 +81,7 @@ class WitnessClient:
         writer: keeps the cosignatures.
         executor: where blocking calls run.
         token: gives the bearer token of the session with that node; None where it needs none.
+        step: leaves that go there at a time, where a checkpoint is so near.
     """
 
     def __init__(
@@ -88,7 +93,9 @@ class WitnessClient:
         writer: LogWriter,
         executor: Executor,
         token: Callable[[], Awaitable[str]] | None = None,
+        step: int = _STEP,
     ) -> None:
+        self._step = step
         self._http = LogHttp(connect=connect, url=peer.url, tls_sha256=peer.tls_sha256, token=token)
         self._peer = peer
         self._reader = reader
@@ -109,19 +116,24 @@ class WitnessClient:
         """
         async with self._lock:
             newest = await in_pool(self._executor, self._reader.checkpoint)
-            if newest.size == self._cosigned:
-                return newest.size
-            for _ in range(_ROUNDS):
-                proof: tuple[bytes, ...] = ()
-                if 0 < self._known < newest.size:
-                    proof = await in_pool(self._executor, self._reader.consistency, self._known, newest.size)
-                request = WitnessRequest(self._known, proof, newest.note)
-                status, body = await self._http.send("POST", "witness/add-checkpoint", make_request(request))
-                if status == Status.COSIGNED:
-                    await self._keep(newest.size, body)
-                    return newest.size
-                await self._again(status, body, newest.size)
-            raise UnavailableError("federation.log.witness_rounds", field="witness", value=self._peer.url)
+            while self._cosigned != newest.size:
+                await self._show(newest.size)
+            return self._cosigned
+
+    async def _show(self, size: int) -> None:
+        """Have the next checkpoint on the way to `size` cosigned."""
+        for _ in range(_ROUNDS):
+            told = await in_pool(self._executor, self._reader.step, self._known, self._step)
+            proof: tuple[bytes, ...] = ()
+            if 0 < self._known < told.size:
+                proof = await in_pool(self._executor, self._reader.consistency, self._known, told.size)
+            request = WitnessRequest(self._known, proof, told.note)
+            status, body = await self._http.send("POST", "witness/add-checkpoint", make_request(request))
+            if status == Status.COSIGNED:
+                await self._keep(told.size, body)
+                return
+            await self._again(status, body, told.size, size)
+        raise UnavailableError("federation.log.witness_rounds", field="witness", value=self._peer.url)
 
     async def entries(self, first: int) -> list[bytes]:
         """Get entries of this node's log back from the mirror, from `first` on; empty at the end.
@@ -155,12 +167,12 @@ class WitnessClient:
         """
         return await self._get(f"witness/{log_digest(origin)}/checkpoint")
 
-    async def _again(self, status: int, body: bytes, size: int) -> None:
+    async def _again(self, status: int, body: bytes, size: int, newest: int) -> None:
         """Do what the answer asks for, so that another try makes sense; or refuse."""
         if status == Status.OTHER_SIZE:
             known = _size(body)
-            if known > size:
-                raise UntrustedError("federation.log.witness_ahead", field="size", value=size, right=known)
+            if known > newest:
+                raise UntrustedError("federation.log.witness_ahead", field="size", value=newest, right=known)
             self._known = known
         elif status == Status.MISSING:
             await self._mirror(_size(body), size)

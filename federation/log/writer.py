@@ -63,8 +63,17 @@ def tile_hashes(unit: LogUnit) -> TileHashes:
     return TileHashes(unit.tiles)
 
 
-def open_log(database: Database, *, origin: str, signer: Signer, clock: Clock) -> None:
-    """Open the node's first log, or close the one there is (it cannot be rebuilt) and open another, empty.
+def open_log(
+    database: Database, *, origin: str, signer: Signer, clock: Clock, first: Sequence[bytes] = ()
+) -> None:
+    """Open the node's first log, or close the one there is (it cannot go on) and open another.
+
+    Args:
+        database: where the log is.
+        origin: its name.
+        signer: its key.
+        clock: the time.
+        first: the leaves it begins with.
 
     Raises:
         MalformedError: the origin is no name.
@@ -73,7 +82,10 @@ def open_log(database: Database, *, origin: str, signer: Signer, clock: Clock) -
     """
     key = key_of(origin, signer)
     with database.write() as connection:
-        LogUnit(connection).open(origin, signer.kid, key.vkey, int(clock.now()))
+        unit = LogUnit(connection)
+        unit.open(origin, signer.kid, key.vkey, int(clock.now()))
+        if first:
+            unit.append(first)
 
 
 class LogWriter:

@@ -28,6 +28,7 @@ from registry.errors import (
     UnavailableError,
     UntrustedError,
 )
+from registry.identifier import Prefix
 from registry.prefixes.joindesk import Application, Standing
 from registry.trust import strict_json
 from registry.trust.claims import Claims
@@ -87,6 +88,10 @@ class HttpsSuperior:
     async def renew(self, amendment: str) -> Standing:
         """Renew a delegation, or change its endpoints or key."""
         return to_standing(await self._call("POST", "renew", {"amendment": amendment}))
+
+    async def delegation(self, prefix: Prefix) -> Standing:
+        """Return the newest delegation of a prefix."""
+        return to_standing(await self._call("GET", f"delegations/{prefix.key}"))
 
     async def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         failure: HazlinkError = UnavailableError("federation.membership.no_address")

@@ -36,6 +36,10 @@ class SuperiorNode(Protocol):
         """Renew a delegation, or change its endpoints or key."""
         ...
 
+    async def delegation(self, prefix: Prefix) -> Standing:
+        """Return the newest delegation of a prefix, which is public."""
+        ...
+
 
 class Superiors(Protocol):
     """Gives the superior behind some addresses, which are tried in order."""

@@ -14,10 +14,17 @@ from typing import Any
 from federation.membership.ports import Lanes, SuperiorNode, Superiors
 from registry.clock import Clock
 from registry.delegation import Contact, Home, HomeState
-from registry.errors import HazlinkError, NotResponsibleError, NotSupportedError
+from registry.errors import (
+    HazlinkError,
+    NotResponsibleError,
+    NotSupportedError,
+    UnauthenticatedError,
+    UntrustedError,
+)
 from registry.identifier import Prefix
 from registry.prefixes.invitations import InvitationLetter
 from registry.prefixes.joindesk import Standing
+from registry.prefixes.own_keys import KEY_FOREIGN
 from registry.prefixes.service import Prefixes
 from registry.principal import Principal
 from registry.trust.statement import Endpoints, read
@@ -29,6 +36,8 @@ __all__ = ["Membership"]
 _GROWTH = 1.5
 _PENDING_PAUSE = 60.0
 _GREATEST_PAUSE = 600.0
+#: States in which nothing is asked of a superior any more.
+_OVER = frozenset({HomeState.REFUSED, HomeState.REVOKED, HomeState.CLOSED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +126,14 @@ class Membership:
         """
         home = self._home(prefix)
         ticket = home.superior.ticket if home.superior else None
+        if ticket is None and home.state is HomeState.REFUSED:
+            return home
         if ticket is None:
-            return home if home.state is HomeState.REFUSED else await self.renew(prefix)
+            try:
+                return await self.renew(prefix)
+            except (UnauthenticatedError, UntrustedError):
+                # the superior does not know our key any more: what it publishes says which one it names
+                return await self.look(prefix)
         return await self._learn(prefix, await self._superior(home).standing(ticket))
 
     async def renew(
@@ -158,6 +173,43 @@ class Membership:
         learned = await self._learn(prefix, await superior.renew(amendment))
         await in_pool(self._executor, self._prefixes.upkeep)
         return learned
+
+    async def look(self, prefix: Prefix) -> Home:
+        """Take in the newest delegation of a joined prefix as its superior publishes it; nothing is signed for that.
+
+        Where it names a key that is not here, as after a restore from a backup older than a rotation, nothing more is
+        signed for the prefix until it is.
+
+        Raises:
+            NotResponsibleError: the prefix is not homed here.
+            NotSupportedError: its superior is this same node.
+            UntrustedError: what the superior answers does not hold, or the key is not here.
+            HazlinkError: the superior's refusal, or it cannot be reached.
+        """
+        superior = self._superior(self._home(prefix))
+        try:
+            return await self._learn(prefix, await superior.delegation(prefix))
+        except UntrustedError as error:
+            if error.code == KEY_FOREIGN:
+                await in_pool(self._executor, self._prefixes.joining.hold, prefix, error)
+            raise
+
+    async def confirm(self) -> None:
+        """Make sure that this node has the keys its superiors name for it; each of them is asked.
+
+        Raises:
+            HazlinkError: as `look`; every other prefix was looked at all the same.
+        """
+        failure: HazlinkError | None = None
+        for home in self._prefixes.homes.all():
+            if home.superior is None or not home.chain or home.state in _OVER:
+                continue
+            try:
+                await self.look(home.prefix)
+            except HazlinkError as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
 
     async def rotate_key(self, principal: Principal, prefix: Prefix, *, compromised: bool = False) -> Home:
         """Give a prefix a new key, wherever its delegation comes from.

@@ -13,10 +13,15 @@ from registry.errors import NotFoundError
 from registry.language import text
 
 if TYPE_CHECKING:
+    from node.backup.keys import KeyState
     from node.backup.manifest import Manifest
     from node.backup.storage import Tell
 
 __all__ = ["register"]
+
+#: Exit code where the node may not sign for a prefix before somebody did something.
+_NOT_ALLOWED = 4
+_TO_DO = frozenset({"foreign", "missing", "other"})
 
 
 def _taught(name: str) -> str:
@@ -82,6 +87,10 @@ def restore(
 
     with _progress(shown=not quiet) as tell:
         done = fill(source, data, database_url=database_url, dry=dry, tell=tell)
+    # the secrets are made where they are missing, and the database is that of the settings: only then it can be asked
+    ready = not ({"keys", "secrets"} & set(done.missing)) and not (done.kept_settings and database_url)
+    keys = _keys(data) if ready and not dry else []
+    bad = any(one.state in _TO_DO for one in keys)
     if as_json:
         show(
             {
@@ -89,10 +98,11 @@ def restore(
                 "dry_run": done.dry,
                 "kept_settings": done.kept_settings,
                 "missing": list(done.missing),
+                "keys": [_told(one) for one in keys],
                 **_described(done.manifest),
             }
         )
-        return
+        raise typer.Exit(_NOT_ALLOWED if bad else 0)
     at = datetime.fromtimestamp(done.manifest.made_at, UTC).isoformat(timespec="seconds")
     rows = sum(done.manifest.tables.values())
     _say("dry" if done.dry else "restored", at=at, rows=rows, database=done.database)
@@ -100,6 +110,15 @@ def restore(
         _say("kept")
     if done.missing:
         _say("missing", names=", ".join(done.missing))
+    for one in keys:
+        _say(f"key_{one.state}", prefix=one.prefix.key, key=one.kid)
+        if one.error is not None:
+            typer.echo(one.error.message("zh"))
+            typer.echo(one.error.message("en"))
+    if not ready and not dry:
+        _say("keys_later")
+    if bad:
+        raise typer.Exit(_NOT_ALLOWED)
 
 
 def marks(
@@ -143,6 +162,29 @@ def marks(
     )
     if not content.sure:
         _say("unsure")
+
+
+def _keys(data: Path) -> "list[KeyState]":
+    """Ask the superiors which keys they name, and look for those."""
+    import asyncio
+
+    from node.backup.keys import look_at_keys
+    from node.cli.base import at_node
+
+    with at_node(data) as node:
+
+        async def ask() -> "list[KeyState]":
+            try:
+                return await look_at_keys(node.prefixes.homes, node.membership)
+            finally:
+                await node.disconnect()
+
+        return asyncio.run(ask())
+
+
+def _told(one: "KeyState") -> dict[str, Any]:
+    said = None if one.error is None else {name: one.error.message(name) for name in ("zh", "en")}
+    return {"prefix": one.prefix.key, "key": one.kid, "state": one.state, "said": said}
 
 
 def _described(manifest: "Manifest") -> dict[str, Any]:

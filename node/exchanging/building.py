@@ -19,6 +19,7 @@ from federation.escrow.announcing import KeyAnnouncements, KeyHandler
 from federation.escrow.deposit import Deposits
 from federation.escrow.holding import escrow_handlers
 from federation.escrow.keys import EscrowKeys
+from federation.escrow.serving import TakeoverReasons
 from federation.escrow.takeover import Takeovers
 from federation.evidence.export import Exporter
 from federation.evidence.vouchers import StoredVouchers
@@ -27,7 +28,7 @@ from federation.exchange.chains import Chains
 from federation.exchange.client import Connect
 from federation.exchange.handlers import Handlers
 from federation.exchange.heads import Heads, HeadSender
-from federation.exchange.healing import Healer
+from federation.exchange.healing import Confirm, Healer
 from federation.exchange.healing_log import LogHealing
 from federation.exchange.healing_peers import HomeKeys, PeerReceivers
 from federation.exchange.inbound import Inbound
@@ -101,6 +102,8 @@ class Ground:
     escrow_keys: EscrowKeys
     takeovers: Takeovers
     stopping: Callable[[], bool]
+    #: Makes sure that the keys of this node are those its superiors name.
+    confirm: Confirm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +159,9 @@ def build(ground: Ground) -> Exchanging:
     """
     settings, clock, database, homes = ground.settings, ground.clock, ground.database, ground.homes
     executor, entropy, config = ground.executor, ground.entropy, ground.settings.exchange
-    urgent = ThreadPoolExecutor(_URGENT_THREADS, thread_name_prefix="hazlink-urgent")
+    urgent = ThreadPoolExecutor(
+        _URGENT_THREADS, thread_name_prefix="hazlink-urgent", initializer=database.hurry
+    )
     mark_file = MarkFile(settings.data / "marks" / "exchange.json")
     election = Election(
         database=database,
@@ -269,6 +274,7 @@ def build(ground: Ground) -> Exchanging:
         copy=copy,
         clock=clock,
         executor=executor,
+        urgent=urgent,
         config=config,
     )
     sender = Sender(
@@ -324,6 +330,7 @@ def build(ground: Ground) -> Exchanging:
         renew_log=logbook.renew,
         clock=clock,
         executor=executor,
+        confirm=ground.confirm,
     )
     status = ExchangeStatus(
         database=database,
@@ -334,6 +341,7 @@ def build(ground: Ground) -> Exchanging:
         disk=partial(_disk, settings.data),
         clock=clock,
         config=config,
+        besides=TakeoverReasons(ground.takeovers),
     )
     heads = Heads(
         database=database,
@@ -373,7 +381,7 @@ def build(ground: Ground) -> Exchanging:
         ),
         database=database,
         forks=forks,
-        doors=Exchange(inbound=inbound, outbound=outbound),
+        doors=Exchange(inbound=inbound, outbound=outbound, urgent=urgent),
         poller=poller,
         head_sender=HeadSender(
             heads=heads,

@@ -4,12 +4,14 @@ from collections.abc import Callable
 from typing import Protocol
 
 from federation.log.checkpoint import Checkpoint
+from federation.log.linking import link_leaf
 from federation.log.note import key_of
 from federation.log.reading import LogReader
 from federation.log.storage import LogRow, LogUnit
 from federation.log.watched import WatchedLogs
 from federation.log.witness import Witness
 from federation.log.writer import CheckpointMarks, LogWriter, open_log
+from federation.marks.content import CheckpointMark
 from registry.clock import Clock
 from registry.errors import HazlinkError, NotFoundError
 from registry.identifier import Prefix
@@ -84,8 +86,11 @@ class Logbook:
         row = self._row()
         return row.origin if row is not None else None
 
-    def renew(self) -> None:
-        """Close the log, which cannot be rebuilt, and open another under the next name with a key of its own.
+    def renew(self, last: CheckpointMark) -> None:
+        """Close the log, which cannot go on, and open another under the next name with a key of its own.
+
+        Args:
+            last: the furthest checkpoint of the old log that is known; the new one's first leaf names it.
 
         Raises:
             NotFoundError: there is no log yet.
@@ -95,12 +100,9 @@ class Logbook:
         if row is None:
             raise NotFoundError("federation.log.no_log")
         prefix = row.origin.rpartition("/")[0]
-        open_log(
-            self._database,
-            origin=f"{prefix}/log{row.number + 1}",
-            signer=self._keys.create(),
-            clock=self._clock,
-        )
+        origin = f"{prefix}/log{row.number + 1}"
+        link = link_leaf(row.origin, last.size, last.root, origin, int(self._clock.now()))
+        open_log(self._database, origin=origin, signer=self._keys.create(), clock=self._clock, first=[link])
 
     @property
     def vkey(self) -> str | None:

@@ -9,6 +9,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 
+from federation.exchange.healing import Healed
+from federation.marks.content import lane_name
 from federation.membership.service import Membership
 from node.election.service import Tenure
 from node.exchanging.building import Exchanging
@@ -67,7 +69,16 @@ class Running:
         parts = self._parts
         self._log.debug("exchange begins", fence=tenure.fence)
         await self._begin()
-        await parts.healer.run(tenure.fence)
+        healed = await parts.healer.run(tenure.fence)
+        if healed != Healed():
+            self._log.warning(
+                "healed after a restore",
+                leaves=healed.leaves,
+                envelopes=healed.envelopes,
+                new_epochs=[lane_name(*lane) for lane in healed.epochs],
+                stopped=[lane_name(*lane) for lane in healed.stopped],
+                new_log=parts.logbook.origin if healed.new_log else None,
+            )
         await in_pool(self._executor, parts.applier.apply_waiting)
         tasks = [
             asyncio.ensure_future(task)
@@ -107,9 +118,13 @@ class Running:
             except HazlinkError as error:
                 self._log.warning("the exchange cannot begin yet", reason=str(error))
             else:
-                if prefix is not None:
+                # a restored node that may not sign yet has its log already: the healing says what it waits for
+                if prefix is not None or await in_pool(self._executor, self._has_log):
                     return
             await self._clock.sleep(_FAILED_SECONDS)
+
+    def _has_log(self) -> bool:
+        return self._parts.logbook.origin is not None
 
     async def _every(self, seconds: float, act: Callable[[], Awaitable[None]]) -> None:
         said = ""

@@ -55,8 +55,9 @@ class Witnessing:
         self._known_logs = known_logs
         self._connect = connect
         self._executor = executor
-        self._clients: dict[_Above, WitnessClient] = {}
-        self._followers: dict[_Above, LogFollower] = {}
+        # by the name of the own log as well: after a loss another log, with another key, may have taken its place
+        self._clients: dict[tuple[str, _Above], WitnessClient] = {}
+        self._followers: dict[tuple[str, _Above], LogFollower] = {}
 
     def refresh_logs(self) -> None:
         """Take over whose logs are certified: of the prefixes above and below this node."""
@@ -132,8 +133,9 @@ class Witnessing:
         if writer is None:
             return
         for above in self._superiors():
-            if above not in self._clients:
-                self._clients[above] = WitnessClient(
+            place = (writer.key.name, above)
+            if place not in self._clients:
+                self._clients[place] = WitnessClient(
                     connect=self._connect,
                     peer=WitnessPeer(above.url, above.said.endpoints.tls_x5t_s256, _key(above).as_witness()),
                     reader=self._logbook.reader,
@@ -141,15 +143,16 @@ class Witnessing:
                     executor=self._executor,
                     token=self._peers.above(above.own, above.said.subject).bearer,
                 )
-            yield self._clients[above]
+            yield self._clients[place]
 
     def _following(self) -> Iterator[LogFollower]:
         witness = self._logbook.witness(self._known_logs)
         if witness is None:
             return
         for above in self._superiors():
-            if above not in self._followers:
-                self._followers[above] = LogFollower(
+            place = (self._logbook.origin or "", above)
+            if place not in self._followers:
+                self._followers[place] = LogFollower(
                     http=LogHttp(
                         connect=self._connect,
                         url=above.url,
@@ -160,7 +163,7 @@ class Witnessing:
                     witness=witness,
                     executor=self._executor,
                 )
-            yield self._followers[above]
+            yield self._followers[place]
 
 
 def _key(above: _Above) -> NoteKey:

@@ -14,6 +14,7 @@ from registry.errors import (
     ConflictError,
     ExistsError,
     ForbiddenError,
+    HazlinkError,
     InvalidValueError,
     MalformedIdentifierError,
     NotSupportedError,
@@ -25,6 +26,7 @@ from registry.prefixes.invitations import InvitationLetter, as_date
 from registry.prefixes.issuing import best_algorithm
 from registry.prefixes.joindesk import Application, Standing
 from registry.prefixes.office import Office
+from registry.prefixes.own_keys import hold, key_in_use
 from registry.prefixes.record_form import from_form
 from registry.prefixes.revoking import Revoking
 from registry.principal import Operation, Principal
@@ -34,7 +36,7 @@ from registry.trust.possession import make_possession
 from registry.trust.record_signature import public_jws, restricted_jws, verify_record
 from registry.trust.revocation import LastGood, last_good_claim
 from registry.trust.root import Anchor, fingerprint, pin, read_root
-from registry.trust.statement import Statement, read
+from registry.trust.statement import read
 from registry.value import CERT_INDEX
 
 __all__ = ["Joining"]
@@ -146,7 +148,7 @@ class Joining:
         anchor = pin(_longer(texts, standing.roots), superior.anchor, now=office.now())
         self._keep_roots(home, standing.roots[len(texts) :])
         chain = verify_chain(standing.chain, anchor=anchor, now=office.now(), marks=office.marks)
-        kid = _check_leaf(chain, home, superior)
+        kid = key_in_use(chain, home, superior.parent, keys=office.keys, others=office.homes.all())
         record = self._verified_record(prefix, chain, standing)
         self._revoking.learn(chain, standing.revocations, standing.histories)
         office.records.put_copy(record)
@@ -154,7 +156,8 @@ class Joining:
             home,
             state=_kept_state(home, _HOME_STATES[chain.leaf.state]),
             kid=kid,
-            next_kid=None if kid == home.next_kid else home.next_kid,
+            # after a restore also the key that was asked for may be an older one
+            next_kid=home.next_kid if kid == home.kid else None,
             chain=chain.tokens,
             superior=replace(superior, ticket=None),
             reason=standing.remark,
@@ -163,6 +166,14 @@ class Joining:
         self._learned[prefix.key] = office.now()
         office.settle()
         return changed
+
+    def hold(self, prefix: Prefix, reason: HazlinkError) -> None:
+        """Sign nothing more for a prefix until its superior names a key that is here.
+
+        Raises:
+            NotResponsibleError: the prefix is not homed here.
+        """
+        hold(self._office, prefix, reason)
 
     def amendment(
         self,
@@ -344,21 +355,6 @@ def _longer(stored: Sequence[str], received: Sequence[str]) -> Sequence[str]:
     if list(stored[:shared]) != list(received[:shared]):
         raise UntrustedError("registry.prefixes.other_roots", field="roots")
     return received if len(received) > len(stored) else stored
-
-
-def _check_leaf(chain: VerifiedChain, home: Home, superior: Superior) -> str:
-    """Return the key in use, which must be one of ours."""
-    leaf: Statement = chain.leaf
-    if leaf.subject != home.prefix or leaf.issuer != superior.parent:
-        raise UntrustedError(
-            "registry.prefixes.chain_other", field="chain", prefix=home.prefix.key, value=leaf.subject.key
-        )
-    kid = leaf.keys[0].kid
-    if kid not in (home.kid, home.next_kid):
-        raise UntrustedError(
-            "registry.prefixes.key_foreign", field="chain", prefix=home.prefix.key, value=kid
-        )
-    return kid
 
 
 def _kept_state(home: Home, said: HomeState) -> HomeState:

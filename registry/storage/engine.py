@@ -1,12 +1,13 @@
 """The database: one SQLite file by default, PostgreSQL by URL.
 
-SQLite runs in WAL mode with full sync: a commit that returned is on the disk. There is one writer at a time; a
-lock inside the process keeps threads from busy-waiting on SQLite's own lock, which other processes respect through
-the busy timeout. Each `read()` sees one snapshot, each `write()` is one transaction that commits at its end or
-leaves nothing.
+SQLite runs in WAL mode with full sync: a commit that returned is on the disk. There is one writer at a time: inside
+the process threads take turns, and do not busy-wait on SQLite's own lock, which other processes respect through the
+busy timeout. Each `read()` sees one snapshot, each `write()` is one transaction that commits at its end or leaves
+nothing.
 """
 
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -59,7 +60,7 @@ class Database:
             if self.is_sqlite
             else self.engine.execution_options(isolation_level="REPEATABLE READ")
         )
-        self._writer = threading.Lock() if self.is_sqlite else nullcontext()
+        self._writer = _Turns() if self.is_sqlite else None
         if self.is_sqlite:
             event.listen(self.engine, "connect", _prepare_sqlite)
 
@@ -79,7 +80,7 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """Open one transaction; commit at the end, roll back on any exception."""
-        with _translated(), self._writer, self.engine.connect() as connection:
+        with _translated(), self._writer or nullcontext(), self.engine.connect() as connection:
             if self.is_sqlite:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             try:
@@ -93,9 +94,47 @@ class Database:
                     _end_sqlite(connection)
                 raise
 
+    def hurry(self) -> None:
+        """Let this thread write before threads that are in no hurry, from now on; for the initializer of a pool."""
+        if self._writer is not None:
+            self._writer.hurry()
+
     def close(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
+
+
+class _Turns:
+    """Lets one thread in at a time: those in a hurry first, the others in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._taken = False
+        self._waiting: dict[bool, deque[threading.Lock]] = {True: deque(), False: deque()}
+        self._thread = threading.local()
+
+    def hurry(self) -> None:
+        """Let this thread go first from now on."""
+        self._thread.hurries = True
+
+    def __enter__(self) -> None:
+        with self._mutex:
+            if not self._taken:
+                self._taken = True
+                return
+            turn = threading.Lock()
+            turn.acquire()
+            self._waiting[getattr(self._thread, "hurries", False)].append(turn)
+        turn.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        with self._mutex:
+            for waiting in self._waiting.values():
+                if waiting:
+                    # handed over: nobody who comes later can be quicker
+                    waiting.popleft().release()
+                    return
+            self._taken = False
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

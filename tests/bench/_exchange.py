@@ -48,7 +48,6 @@ from registry.trust.statement import Endpoints, StatementKey
 from resolver.peer_guard import GuardConfig
 from resolver.peer_http import GuardedHttp
 from tests.bench._floors import listening, serve_asgi
-from tests.support import federation_tables
 from tests.support.exchange_nodes import FakeHomes, a_desk
 from tests.support.trust import DAY, Chain, a_chain, a_root, a_signer
 
@@ -99,7 +98,6 @@ def opened(url: str) -> Database:
     """A database with every table there is."""
     database = Database(url)
     upgrade(database)
-    federation_tables.create(database)
     return database
 
 
@@ -254,6 +252,7 @@ def a_sender(database: Database, url: str, now: int, folder: Path, executor: Thr
         copy=lambda: (instance, fence),
         clock=clock,
         executor=executor,
+        urgent=executor,
         config=config,
     )
     sealer = Sealer(

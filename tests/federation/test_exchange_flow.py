@@ -12,6 +12,8 @@ from federation.exchange.storage.sending_proofs import ProofUnit
 from registry.trust.encoding import b64u
 from tests.support.exchange_pair import PARK, QUICK, WORKS, StubbornClock, a_pair, until
 
+CHALLENGE = ("POST", "/federation/v1/challenge")
+
 
 def numbers(count):
     return [{"n": number} for number in range(count)]
@@ -72,11 +74,14 @@ async def test_fault_11_after_a_partition_an_alarm_is_through_at_once_and_the_re
         async with pair.works.running():
             # both lanes back off, and nothing but a sign of life will ever end that
             await until(lambda: sum(pause >= 0.9 for pause in clock.pauses) >= 2)
-            await until(lambda: ("GET", "/health/live") in pair.link.seen)
+            asked = pair.link.seen.count(CHALLENGE)
+            await until(lambda: pair.link.seen.count(CHALLENGE) > asked + 2)
             pair.link.down = False
             await pair.settled("alarm")
             await pair.settled("register")
         assert len(pair.park.desk.got) == 2_000
+        sent = [path for _, path in pair.link.seen if path in ("/exchange/alarm", "/exchange/register")]
+        assert sent[0] == "/exchange/alarm", "bulk was on the way before the alarm"
 
 
 async def test_fault_17_an_alarm_does_not_wait_behind_bulk(tmp_path):

@@ -14,7 +14,7 @@ from federation.exchange.storage.received import ReceivedUnit
 from registry.errors import UntrustedError
 from registry.identifier import Prefix
 from tests.support.exchange_healing import FakeMirror, restored, whole_picture
-from tests.support.exchange_nodes import a_desk
+from tests.support.exchange_nodes import Noted, a_desk
 from tests.support.exchange_pair import PARK, TREE, WORKS, Side, a_database, a_pair
 from tests.support.trust import a_signer
 
@@ -67,7 +67,7 @@ def a_healer(park: Side, mirror: FakeMirror, top) -> Healer:
         ),
         receivers=TopOnly(top),
         speakers=park.homes,
-        renew_log=lambda: None,
+        renew_log=lambda last: None,
         clock=park.clock,
         executor=park.executor,
     )
@@ -92,6 +92,13 @@ def arrived(pair):
         rows = connection.exec_driver_sql("SELECT token FROM exchange_in ORDER BY epoch, seq").all()
     made = [wire.read(wire.parse(bytes(token))) for (token,) in rows]
     return [(one.epoch, one.body["n"]) for one in made]
+
+
+def acting(pair):
+    """Let the works act on what they are told; return what they acted on, in order."""
+    handler = Noted(type="control.note", stream="control")
+    pair.works.desk.handlers.register(handler)
+    return handler.got
 
 
 async def restore(pair, top, *, said_after=(4, 5), answered=True):
@@ -170,6 +177,50 @@ async def test_fault_14_what_the_old_epoch_left_without_a_receipt_is_given_in_th
         lines = await pair.park.app.state.node.exchange.outbound.poll(WORKS, "control", (1, 2), 0)
         made = [wire.read(wire.parse(line)) for line in lines if line[:1] != b"{"]
         assert [(one.epoch, one.seq, one.body["n"]) for one in made] == [(2, 1, 3)]
+
+
+@pytest.mark.parametrize("waited", [False, True])
+async def test_fault_14_what_a_child_took_in_before_the_restore_has_its_effect_once(tmp_path, top, waited):
+    """Number 3 was sealed, or waited for its number, at the backup; the child got it after, and acted on it."""
+    async with a_pair(tmp_path) as pair:
+        done_below = acting(pair)
+        park, mirror = pair.park, FakeMirror()
+        await say(pair, 1, 2)
+        park.write("control", {"n": 3}, aud=WORKS)
+        if not waited:
+            park.sealer.seal("control", 100)
+        picture = whole_picture(park.database)
+        park.sealer.seal("control", 100)
+        await fetch(pair)
+        assert [one.body["n"] for one in done_below] == [1, 2, 3]
+        park.log.publish()
+        mirror.follow(park.database)
+        restored(park.database, picture)
+        done = await a_healer(park, mirror, top).heal(park.marks.fence())
+        assert [tuple(lane) for lane in done.epochs] == [(PARK, WORKS, "control")]
+        await say(pair, 4)
+        assert arrived(pair) == [(1, 1), (1, 2), (1, 3), (2, 3), (2, 4)]
+        assert [one.body["n"] for one in done_below] == [1, 2, 3, 4]
+        # its number is used up and it has its receipt, like any other
+        assert park.lane("control", WORKS).acked_seq == 2
+
+
+async def test_fault_14_other_content_under_a_name_that_was_used_has_its_own_effect(tmp_path, top):
+    async with a_pair(tmp_path) as pair:
+        done_below = acting(pair)
+        await restore(pair, top)
+        park = pair.park
+        with pair.works.database.read() as connection:
+            name = connection.exec_driver_sql("SELECT jti FROM exchange_in WHERE seq = 1").scalar_one()
+        assert name is not None
+        for number in (1, 9):
+            park.write("control", {"n": number}, aud=WORKS)
+            with park.database.write() as connection:
+                connection.exec_driver_sql("UPDATE exchange_pending SET jti = ?", (name,))
+            park.sealer.seal("control", 100)
+        await fetch(pair)
+        assert arrived(pair)[-2:] == [(2, 1), (2, 9)]
+        assert [one.body["n"] for one in done_below] == [1, 2, 3, 4, 5, 9]
 
 
 @pytest.mark.parametrize("by", ["88.107", "88.107.1001", "thief"])

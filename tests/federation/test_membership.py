@@ -34,6 +34,7 @@ from registry.prefixes.invitations import InvitationLetter
 from registry.prefixes.service import Prefixes
 from registry.trust.historical import read_history
 from registry.trust.statement import read
+from tests.support.exchange_healing import restored, whole_picture
 from tests.support.prefixes import (
     DAY,
     MovedClock,
@@ -318,6 +319,92 @@ async def test_a_key_revoked_above_is_refused_below_and_one_revoked_below_is_ref
     assert history is not None
     keys = {key.kid: key.revoked for key in read_history(history).keys}
     assert keys == {stolen: park.clock.now(), park.homes.signer_for(P("88.107"))[0].kid: None}
+
+
+@pytest.mark.parametrize("where", ["there", "away", "brought", "lost"])
+async def test_fault_14_a_key_rotated_after_the_backup_is_found_in_the_key_folder_or_asked_for(
+    network: Network, top: TestNode, park: TestNode, clock: MovedClock, where: str
+) -> None:
+    """A node restored from a backup older than a rotation: its superior names a key that its database does not."""
+    prefix = P("88.107")
+    await join(network, top, park, "88.107")
+    membership = network.membership(park)
+    picture = whole_picture(park.database)
+    old = park.homes.signer_for(prefix)[0].kid
+    await membership.rotate_key(admin_of("88.107"), prefix)
+    new = park.homes.signer_for(prefix)[0].kid
+    park.register("88.107/NEW")
+    restored(park.database, picture)
+    park = park.reopened()
+    park.homes.refresh()
+    membership = network.membership(park)
+    assert park.homes.signer_for(prefix)[0].kid == old
+    file, safe = park.folder / "keys" / f"{new}.pem", park.folder / "safe.pem"
+    if where == "there":
+        await membership.confirm()
+    else:
+        file.rename(safe)
+        with pytest.raises(UntrustedError) as refusal:
+            await membership.confirm()
+        assert refusal.value.code == "registry.prefixes.key_foreign"
+        for language, word in (("en", "rekey"), ("zh", "密钥目录")):
+            assert new in refusal.value.message(language)
+            assert word in refusal.value.message(language)
+        # what the old key would sign nobody would take
+        with pytest.raises(ForbiddenError):
+            park.homes.signer_for(prefix)
+        with pytest.raises(ForbiddenError):
+            park.register("88.107/OLD")
+        if where == "away":
+            return
+        if where == "brought":
+            safe.rename(file)
+            await membership.confirm()
+        else:
+            clock.time += 60
+            letter = invited(top, "88.107", parent="88", purpose=Purpose.REKEY)
+            await membership.join(**asking(park, letter))
+            top.prefixes.approve(operator_of("88"), prefix)
+            await membership.poll(prefix)
+            await membership.confirm()
+            new = read(top.prefixes.delegated(prefix).chain[0]).keys[0].kid
+    assert park.homes.signer_for(prefix)[0].kid == new != old
+    park.register("88.107/AGAIN")
+    park.verified("88.107/AGAIN", park.chain("88.107"))
+    await membership.renew(prefix)
+
+
+async def test_a_superior_cannot_make_another_use_of_a_key_that_is_in_the_folder(
+    network: Network, top: TestNode, park: TestNode
+) -> None:
+    """Only a key that nothing else here uses becomes the signing key of a prefix because its superior says so."""
+    prefix = P("88.107")
+    await join(network, top, park, "88.107")
+    membership = network.membership(park)
+    park.prefixes.host(admin_of("88.107"), P("88.107.5"))
+    beside = park.homes.home(P("88.107.5"))
+    assert beside is not None
+    picture = whole_picture(park.database)
+    await membership.rotate_key(admin_of("88.107"), prefix)
+    new = park.homes.signer_for(prefix)[0].kid
+    restored(park.database, picture)
+    with park.store.write() as unit:
+        unit.put_home(replace(beside, kid=new))
+    park = park.reopened()
+    park.homes.refresh()
+    with pytest.raises(UntrustedError) as refusal:
+        await network.membership(park).confirm()
+    assert refusal.value.code == "registry.prefixes.key_foreign"
+
+
+async def test_a_superior_that_is_away_when_keys_are_confirmed_is_told_and_nothing_changes(
+    network: Network, top: TestNode, park: TestNode
+) -> None:
+    await join(network, top, park, "88.107")
+    network.down.add("top.example")
+    with pytest.raises(UnavailableError):
+        await network.membership(park).confirm()
+    park.register("88.107/STILL")
 
 
 def test_a_superior_of_an_older_version_sends_no_lists(top: TestNode, park: TestNode) -> None:

@@ -37,7 +37,20 @@ from registry.errors import (
 from registry.storage.engine import Database
 from registry.storage.tables import audit, change, counter, signing_key
 from tests.support.databases import a_postgres_url
-from tests.support.processes import ROOT, Served, a_top_folder, command, environment, here, put, told
+from tests.support.ports import free_ports
+from tests.support.processes import (
+    ROOT,
+    Served,
+    a_top_folder,
+    an_init,
+    command,
+    environment,
+    here,
+    joined,
+    put,
+    told,
+    until,
+)
 
 NASTY = "back\\slash tab\t line\nend\r nul-ish \\N 中文 \U0001f525 '\"; DROP TABLE change"
 
@@ -157,6 +170,35 @@ def test_while_others_write_a_backup_is_one_moment_and_keeps_nobody_waiting(plac
     assert positions == list(range(1, len(positions) + 1))
     assert rows["counter"] == [("change", len(positions))]
     assert [row[0] for row in rows["audit"]] == positions
+
+
+def test_in_the_middle_of_a_backup_whoever_writes_commits_at_once_and_is_not_in_it(place, monkeypatch):
+    """At every step of the copy another connection writes: a lock held by the backup would let it wait for ever."""
+    monkeypatch.setattr(storage, "_PAGES", 8)
+    numbers = itertools.count(1)
+    for _ in range(60):
+        write(place.database, numbers)
+    waited, done = [], []
+
+    def meanwhile(what, *_how):
+        if what == MANIFEST_NAME or len(done) >= 40:
+            return
+        writer = threading.Thread(target=write, args=(place.database, numbers), daemon=True)
+        writer.start()
+        writer.join(30)
+        waited.append(writer.is_alive())
+        done.append(what)
+
+    manifest = place.backup(tell=meanwhile)
+    assert len(done) > 5
+    assert not any(waited)
+    assert len(rows_of(place.database)["change"]) == 60 + len(done)
+    assert manifest.tables["change"] == manifest.tables["audit"] == 60
+    place.restore()
+    with place.reopened() as restored:
+        rows = rows_of(restored)
+    assert [row[0] for row in rows["change"]] == [row[0] for row in rows["audit"]] == list(range(1, 61))
+    assert rows["counter"] == [("change", 60)]
 
 
 def test_the_log_in_a_backup_is_named_with_its_size_and_root(place):
@@ -539,3 +581,70 @@ def test_a_lost_mark_file_is_made_anew_only_when_somebody_says_it_is_lost(tmp_pa
     assert "nothing is signed" in here(data, "marks").decode()
     with pytest.raises(ExistsError):
         here(data, "marks", "--lost")
+
+
+def moved_away(data):
+    """Take the database off a data folder, as a broken one is before a restore."""
+    for file in data.glob("hazlink.sqlite3*"):
+        file.unlink()
+
+
+@pytest.mark.slow
+def test_fault_14_a_restore_from_before_a_rotation_signs_with_the_newer_key_or_says_what_to_bring(tmp_path):
+    above, below = tmp_path / "above", tmp_path / "below"
+    prefix = "88.107"
+    first = free_ports(4)
+    here(above, *an_init(first, "--root", "--prefix", "88"))
+    with Served(above) as top:
+        here(below, *an_init(first + 2))
+        joined(above, below, prefix)
+        with Served(below):
+            until(lambda: told(below, "marks")["lanes"], "it has sent something")
+            here(below, "backup", str(tmp_path / "b"), "--quiet")
+        (before,) = told(below, "prefixes")["homed"]
+        here(below, "rotate-key", "--prefix", prefix)
+        (after,) = told(below, "prefixes")["homed"]
+        assert before["key"] != after["key"]
+
+        moved_away(below)
+        (found,) = told(below, "restore", str(tmp_path / "b"))["keys"]
+        assert found == {"prefix": prefix, "key": after["key"], "state": "good", "said": None}
+        assert told(below, "prefixes")["homed"][0]["key"] == after["key"]
+
+        file, safe = below / "keys" / f"{after['key']}.pem", tmp_path / "safe.pem"
+        file.rename(safe)
+        moved_away(below)
+        answer = orjson.loads(command(below, "restore", str(tmp_path / "b"), "--json", accept=(4,)))
+        (found,) = answer["keys"]
+        assert (found["key"], found["state"]) == (before["key"], "foreign")
+        for language in ("zh", "en"):
+            assert after["key"] in found["said"][language]
+            assert "rekey" in found["said"][language]
+        assert told(below, "prefixes")["homed"][0]["state"] == "suspended"
+        with Served(below) as node:
+            until(
+                lambda: after["key"] in node.client.get("/health/ready").text,
+                "health says which key is wanted",
+            )
+            safe.rename(file)
+            until(lambda: told(below, "prefixes")["homed"][0]["state"] == "active", "it goes on by itself")
+            until(lambda: node.client.get("/health/ready").status_code == 200, "it is whole again")
+        moved_away(below)
+        top.kill()
+        (found,) = told(below, "restore", str(tmp_path / "b"))["keys"]
+        assert found["state"] == "silent"
+        said = here(below, "marks").decode()
+        assert "election" in said
+
+
+def test_a_restore_without_the_key_folder_compares_no_keys_and_says_so(tmp_path):
+    data, new = tmp_path / "node", tmp_path / "new"
+    a_top_folder(data)
+    here(data, "backup", str(tmp_path / "b"), "--quiet")
+    assert "keys were not compared" in here(new, "restore", str(tmp_path / "b")).decode()
+    assert not (new / "secrets").exists()
+    other = tmp_path / "other"
+    shutil.copytree(data / "secrets", other / "secrets")
+    (other / "keys").mkdir(mode=0o700)
+    answer = orjson.loads(command(other, "restore", str(tmp_path / "b"), "--json", accept=(4,)))
+    assert [one["state"] for one in answer["keys"]] == ["missing"]

@@ -15,9 +15,10 @@ from federation.content.policy import Policy
 from federation.content.received import handlers
 from federation.content.registrations import Registrations
 from federation.exchange.handlers import Delivery, Handlers
+from federation.exchange.storage.healing import HealingUnit
 from registry.identifier import Prefix
 from registry.trust.encoding import b64u
-from tests.support import federation_tables
+from tests.support.exchange_healing import restored
 from tests.support.prefixes import NOW, TestNode, a_node, a_top, joined
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "a_policy",
     "a_reporting_node",
     "arrive",
+    "as_of",
     "collected",
     "delivery",
     "entries_of",
@@ -48,8 +50,6 @@ def two_tiers(folder, clock, *, prefix="88.107"):
     """The top, and a node below it; both with the tables of the exchange."""
     top = a_top(folder, clock)
     below = a_node(folder, "below", clock)
-    for node in (top, below):
-        federation_tables.create(node.database)
     joined(top, below, prefix)
     return top, below
 
@@ -79,6 +79,14 @@ def everything(node, source, limit=100):
     while more := collected(node, source, limit):
         found += more
     return found
+
+
+def as_of(node, picture):
+    """Put an old picture of the node's database back, and note that it is one, as a healing does."""
+    restored(node.database, picture)
+    node.homes.refresh()
+    with node.database.write() as connection:
+        HealingUnit(connection).set_restored(int(node.clock.now()))
 
 
 def entries_of(drafts):

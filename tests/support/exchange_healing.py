@@ -20,17 +20,19 @@ from federation.exchange.recovery import Recovery
 from federation.exchange.returning import Returned
 from federation.exchange.sealing import Sealer, fenced
 from federation.exchange.settling import Settlement
+from federation.exchange.storage.healing import HealingUnit
 from federation.exchange.storage.sending import LaneName, SendingUnit
 from federation.exchange.storage.sending_proofs import ProofUnit
+from federation.log.linking import link_leaf
 from federation.log.storage import LogUnit
 from federation.log.writer import LogWriter, open_log
 from federation.marks.content import CheckpointMark
 from federation.marks.file import FILE_NAME, MarkFile
 from node.election.storage import fence, raise_fence
+from node.schema import upgrade
 from registry.errors import UnavailableError
 from registry.storage.engine import metadata
 from registry.trust.algorithms import admit
-from tests.support import federation_tables
 from tests.support.exchange_nodes import FakeHomes
 from tests.support.exchange_wire import PARK, TREE, WORKS
 from tests.support.prefixes import MovedClock
@@ -145,14 +147,17 @@ class Works:
     history = None
 
     def __init__(self, database, folder):
-        federation_tables.create(database)
+        upgrade(database)
         self.database, self.clock = database, MovedClock()
         self.homes = FakeHomes(frozenset({WORKS.key}), TREE)
         self.marks = MarkFile(folder / FILE_NAME)
         self.executor = ThreadPoolExecutor(2)
         self.origins = ["88.107.1001/log1"]
         self.mirror = FakeMirror()
+        #: Makes sure of the keys; None: nobody is asked.
+        self.confirm = None
         self.elected()
+        self.recovery().finish(self.fence)
 
     def elected(self):
         """Begin a term of office, as each start does."""
@@ -168,8 +173,12 @@ class Works:
     def picture(self):
         return whole_picture(self.database)
 
-    def restore(self, picture):
+    def restore(self, picture, *, told=True):
+        """Come back as of a picture; with `told` false nobody says so to the database: its file was just copied."""
         restored(self.database, picture)
+        if told:
+            with self.database.write() as connection:
+                HealingUnit(connection).forget()
         self.elected()
 
     # sending
@@ -252,10 +261,11 @@ class Works:
             unit = LogUnit(connection)
             return unit.leaves(0, unit.size())
 
-    def renew_log(self):
-        self.origins.append(f"88.107.1001/log{len(self.origins) + 1}")
-        signer = a_signer(self.origins[-1])
-        open_log(self.database, origin=self.origins[-1], signer=signer, clock=self.clock)
+    def renew_log(self, last):
+        old, new = self.origins[-1], f"88.107.1001/log{len(self.origins) + 1}"
+        self.origins.append(new)
+        link = link_leaf(old, last.size, last.root, new, int(self.clock.now()))
+        open_log(self.database, origin=new, signer=a_signer(new), clock=self.clock, first=[link])
 
     # healing
 
@@ -283,6 +293,7 @@ class Works:
             renew_log=self.renew_log,
             clock=self.clock,
             executor=self.executor,
+            confirm=self.confirm,
         )
 
 

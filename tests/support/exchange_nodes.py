@@ -25,6 +25,7 @@ from federation.exchange.relay import Relaying, RelayStreams
 from federation.exchange.relayed import relay_handlers
 from federation.exchange.sessions import Sessions
 from federation.exchange.storage.received import ReceivedUnit
+from node.schema import upgrade
 from registry.errors import (
     InvalidValueError,
     NotResponsibleError,
@@ -36,7 +37,6 @@ from registry.trust.chain import MemoryMarks, chain_sha256
 from registry.trust.encoding import b64u
 from registry.trust.keys import Signer
 from registry.trust.possession import make_possession
-from tests.support import federation_tables
 from tests.support.exchange_wire import TREE
 from tests.support.prefixes import MovedClock
 from tests.support.trust import Chain, a_signer
@@ -166,7 +166,7 @@ def a_desk(
     **other: Any,
 ) -> Desk:
     """A node that homes these prefixes (88.107 when none is said)."""
-    federation_tables.create(database)
+    upgrade(database)
     clock = clock or MovedClock()
     homes = FakeHomes(frozenset(mine or ("88.107",)), tree)
     marks = MemoryMarks()

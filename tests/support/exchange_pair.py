@@ -41,6 +41,7 @@ from federation.log.routes import make_router as log_router
 from federation.log.writer import LogWriter, open_log
 from federation.marks.file import MarkFile
 from node import problems
+from node.schema import upgrade
 from registry.clock import Clock
 from registry.delegation import Home, HomeState, Origin, Superior
 from registry.identifier import Prefix
@@ -48,7 +49,6 @@ from registry.principal import ANONYMOUS, Grant, Principal, Role
 from registry.storage.engine import Database
 from registry.storage.tables import counter
 from registry.trust.statement import Endpoints
-from tests.support import federation_tables
 from tests.support.exchange_nodes import Desk, FakeHomes, a_desk
 from tests.support.log import a_log_signer
 from tests.support.trust import DAY, NOW, Chain, a_chain
@@ -282,7 +282,6 @@ def a_side(
     config: ExchangeConfig = QUICK,
     **other: Any,
 ) -> Side:
-    federation_tables.create(database)
     desk = a_desk(database, name.key, *hosted, clock=clock, tree=tree, **other)
     homes = PairHomes(desk.homes.mine, tree, desk.homes.delegated)
     if superior is not None:
@@ -373,6 +372,7 @@ class _Node:
         self.witness = None
         self.exchange = Exchange(
             inbound=side.desk.inbound,
+            urgent=side.urgent,
             outbound=Outbound(
                 database=side.database,
                 downward=downward,
@@ -394,6 +394,7 @@ def connect(side: Side, link: Link | None) -> None:
         copy=lambda: (side.marks.content().instance, side.marks.fence()),
         clock=side.clock,
         executor=side.executor,
+        urgent=side.urgent,
         config=side.config,
     )
     side.sender = Sender(
@@ -467,9 +468,7 @@ def a_database(folder: Path) -> Database:
     database = Database(f"sqlite:///{folder / 'hazlink.sqlite3'}")
     # what survives a power cut is the engine's own test
     event.listen(database.engine, "connect", lambda driver, _: driver.execute("PRAGMA synchronous=OFF"))
-    from registry.storage.engine import metadata
-
-    metadata.create_all(database.engine)
+    upgrade(database)
     return database
 
 

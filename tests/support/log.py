@@ -18,7 +18,6 @@ from federation.log.writer import LogWriter
 from registry.errors import UntrustedError
 from registry.trust.encoding import b64u
 from registry.trust.keys import KeySigner
-from tests.support import federation_tables
 from tests.support.trust import NOW
 
 #: The secret seeds of RFC 8032 §7.1, tests 1 and 2.
@@ -175,7 +174,6 @@ class ALog:
 
 def a_log(database, leaves=(), *, origin=ORIGIN, signer=LOG_SIGNER, marks=None, clock=None, **how):
     """A log with these leaves (a number: so many of the worked example), published when there are any."""
-    federation_tables.create(database)
     marks, clock = marks or MemoryMarks(), clock or SteppingClock()
     writer = LogWriter(database, signer, origin, marks, clock, **how)
     made = ALog(database, marks, clock, signer, origin, writer, LogReader(database))

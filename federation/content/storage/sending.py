@@ -5,17 +5,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, and_, delete, func, or_, select
+from sqlalchemy import Connection, and_, delete, func, or_, select, update
 
 from federation.content.storage.tables import backfill, cursor, fault, own, put_rows, sent
+from federation.exchange.storage.healing import HealingUnit
 from registry.documents import unpack
 from registry.identifier import Identifier, Prefix
 from registry.record import Record, Status
 from registry.storage.tables import audit, change, record
 
-__all__ = ["Cursor", "SendingUnit"]
+__all__ = ["Backfill", "Cursor", "SendingUnit"]
 
 _CHUNK = 500
+#: Cursor that says which restore was taken account of.
+_RESTORED = "restored"
+#: Digest of what has to be told again, whatever it is.
+_UNTOLD = bytes(32)
 _RECORD = (
     record.c.prefix,
     record.c.suffix,
@@ -35,6 +40,22 @@ class Cursor:
     position: int = 0
     until: int = 0
     slot: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Backfill:
+    """How far the records of a homed prefix were read from the beginning.
+
+    Attributes:
+        prefix, suffix: match keys of the last record read.
+        done: all were; the change table tells the rest.
+        since: POSIX second of what is told; whatever was told with an earlier one is older, at every receiver.
+    """
+
+    prefix: str = ""
+    suffix: str = ""
+    done: bool = False
+    since: int = 0
 
 
 class SendingUnit:
@@ -58,15 +79,32 @@ class SendingUnit:
         row = {"position": made.position, "until": made.until, "slot": made.slot}
         put_rows(self._connection, cursor, [{"owner": owner, "source": source, **row}])
 
-    def backfills(self) -> dict[str, tuple[str, str, bool]]:
-        """Return for each homed prefix how far its records were read: prefix, suffix, done."""
+    def backfills(self) -> dict[str, Backfill]:
+        """Return for each homed prefix how far its records were read."""
         rows = self._connection.execute(select(backfill))
-        return {row.owner: (row.prefix, row.suffix, bool(row.done)) for row in rows}
+        return {row.owner: Backfill(row.prefix, row.suffix, bool(row.done), row.since) for row in rows}
 
-    def put_backfill(self, owner: str, prefix: str = "", suffix: str = "", *, done: bool = False) -> None:
+    def put_backfill(self, owner: str, made: Backfill) -> None:
         """Remember how far the records of a homed prefix were read."""
-        row = {"owner": owner, "prefix": prefix, "suffix": suffix, "done": int(done)}
-        put_rows(self._connection, backfill, [row])
+        row = {"prefix": made.prefix, "suffix": made.suffix, "done": int(made.done), "since": made.since}
+        put_rows(self._connection, backfill, [{"owner": owner, **row}])
+
+    def begin_again(self) -> int:
+        """After a restore: let everything be told again, once; return when the last restore was, 0: never.
+
+        What was told after the backup is not known here any more. So all that stands here now is told as something
+        newer, and each receiver ends up with what its owner has.
+        """
+        restored = HealingUnit(self._connection).restored_at()
+        known = self.cursor(_RESTORED)
+        if not restored or (known is not None and known.position >= restored):
+            return restored
+        again = {"prefix": "", "suffix": "", "done": 0, "since": restored}
+        self._connection.execute(update(backfill).values(again))
+        self._connection.execute(update(sent).values(sha256=_UNTOLD))
+        self._connection.execute(update(cursor).where(cursor.c.owner != "").values(slot=-1))
+        self.put_cursor(_RESTORED, Cursor(position=restored))
+        return restored
 
     # the registry's tables, read inside the sealing transaction
 
@@ -140,11 +178,18 @@ class SendingUnit:
 
     # what was sent, what people entered
 
-    def sent(self, dataset: str, owner: str) -> dict[str, tuple[int, bytes, bool]]:
-        """Return what was sent of a dataset: by key the version, the digest of its content, whether it is gone."""
+    def sent(self, dataset: str, owner: str) -> dict[str, tuple[int, bytes | None, bool]]:
+        """Return what was sent of a dataset: by key the version, the digest of its content, whether it is gone.
+
+        The digest is None where it has to be told again.
+        """
         asked = select(sent.c.key, sent.c.version, sent.c.sha256, sent.c.gone)
         rows = self._connection.execute(asked.where(sent.c.dataset == dataset, sent.c.owner == owner))
-        return {row.key: (row.version, bytes(row.sha256), bool(row.gone)) for row in rows}
+        found = {row.key: (row.version, bytes(row.sha256), bool(row.gone)) for row in rows}
+        return {
+            key: (version, None if sha256 == _UNTOLD else sha256, gone)
+            for key, (version, sha256, gone) in found.items()
+        }
 
     def put_sent(self, dataset: str, owner: str, rows: Iterable[tuple[str, int, bytes, bool]]) -> None:
         """Remember what was sent."""

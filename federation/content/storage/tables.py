@@ -44,6 +44,7 @@ cursor = Table(
 )
 
 #: Homed prefixes whose records are being read from the beginning; `done` once the change table tells the rest.
+#: `since`: the second from which all of it is told anew (0: never told before); entries are newer than any before it.
 backfill = Table(
     "content_backfill",
     metadata,
@@ -51,6 +52,7 @@ backfill = Table(
     Column("prefix", _key(64), nullable=False),
     Column("suffix", _key(255), nullable=False),
     Column("done", SmallInteger, nullable=False),
+    Column("since", BigInteger, nullable=False),
 )
 
 #: The newest version sent of each entry that is compared by content.

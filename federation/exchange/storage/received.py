@@ -71,6 +71,17 @@ class ReceivedUnit(NeighbourUnit):
         found = self._connection.execute(select(exchange_in.c.token).where(exchange_in.c.env == env)).scalar()
         return bytes(found) if found is not None else None
 
+    def named(self, lane: tuple[str, str, str], before: int, names: Sequence[str]) -> dict[str, bytes]:
+        """Return what was accepted under these names (`jti`) in earlier epochs of a lane: name → token."""
+        columns = exchange_in.c
+        query = select(columns.jti, columns.token).where(
+            *_lane(exchange_in, lane),
+            columns.epoch < before,
+            columns.jti.in_(list(names)),
+            columns.outcome != "rejected",
+        )
+        return {row.jti: bytes(row.token) for row in self._connection.execute(query)}
+
     def held(self, lane: tuple[str, str, str], epoch: int, first: int, last: int) -> dict[int, bytes]:
         """Return number → hash for a range of numbers of a lane."""
         columns = exchange_in.c

@@ -229,9 +229,14 @@ class SendingUnit:
             epoch: of this epoch alone.
         """
         table = exchange_out.c
-        where = [_is(exchange_out, lane), tuple_(table.epoch, table.seq) > after]
-        if epoch is not None:
-            where.append(table.epoch == epoch)
+        where = [_is(exchange_out, lane)]
+        if epoch is None:
+            where.append(tuple_(table.epoch, table.seq) > after)
+        elif after[0] > epoch:
+            return []
+        else:
+            # in these words the key gives the order too; as a pair beside the epoch SQLite sorts all that waits
+            where += [table.epoch == epoch, table.seq > (after[1] if after[0] == epoch else 0)]
         order = (table.epoch, table.seq)
         sizes = select(table.epoch, table.seq, func.length(table.token).label("size"))
         total, last = 0, None
@@ -242,7 +247,8 @@ class SendingUnit:
             last = (row.epoch, row.seq)
         if last is None:
             return []
-        asked = select(*_OUT).where(*where, tuple_(table.epoch, table.seq) <= last)
+        where.append(tuple_(table.epoch, table.seq) <= last if epoch is None else table.seq <= last[1])
+        asked = select(*_OUT).where(*where)
         return [Outgoing(lane, *row) for row in self._connection.execute(asked.order_by(*order))]
 
     def acknowledge(self, lane: LaneName, epoch: int, acks: Sequence[Acknowledgement], at: int) -> None:

@@ -64,6 +64,8 @@ exchange_in = Table(
     Column("received_at", BigInteger, nullable=False),
     # for a relay: whose envelope is inside
     Column("origin", _key(64)),
+    # on streams whose effects must not happen twice: what its sender calls it, in every epoch
+    Column("jti", String(36)),
     PrimaryKeyConstraint("iss", "aud", "stream", "epoch", "seq"),
     Index("uq_exchange_in_env", "env", unique=True),
     Index(
@@ -73,6 +75,12 @@ exchange_in = Table(
         postgresql_where=text("applied = 0"),
     ),
     Index("ix_exchange_in_received_at", "received_at"),
+    Index(
+        "ix_exchange_in_jti",
+        "jti",
+        sqlite_where=text("jti IS NOT NULL"),
+        postgresql_where=text("jti IS NOT NULL"),
+    ),
 )
 
 #: Where each lane stands: the number that comes next, and the newest signed head of its sender.

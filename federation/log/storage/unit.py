@@ -253,6 +253,17 @@ class LogUnit:
         rows = self._connection.execute(asked.order_by(log_checkpoint.c.size).limit(limit))
         return [_checkpoint(row) for row in rows]
 
+    def step(self, after: int, most: int) -> StoredCheckpoint | None:
+        """Return the largest checkpoint with at most `most` leaves behind `after`, else the next larger one."""
+        size = log_checkpoint.c.size
+        asked = _checkpoints(self.number).where(size > after)
+        row = self._connection.execute(
+            asked.where(size <= after + most).order_by(size.desc()).limit(1)
+        ).first()
+        if row is None:
+            row = self._connection.execute(asked.order_by(size).limit(1)).first()
+        return None if row is None else _checkpoint(row)
+
     def put_checkpoint(self, made: StoredCheckpoint) -> None:
         """Store a checkpoint, or its note with more lines."""
         values = {"root": made.root, "note": made.note, "cosigned": made.cosigned, "at": made.at}

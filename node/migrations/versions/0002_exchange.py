@@ -50,6 +50,7 @@ def _content() -> None:
         sa.Column("prefix", _key(64), nullable=False),
         sa.Column("suffix", _key(255), nullable=False),
         sa.Column("done", sa.SmallInteger(), nullable=False),
+        sa.Column("since", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("owner", name="pk_content_backfill"),
     )
     op.create_table(
@@ -196,6 +197,7 @@ def _escrow() -> None:
         sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("receiver", _key(64), nullable=False),
         sa.Column("rev", sa.BigInteger(), nullable=False),
+        sa.Column("deposit_at", sa.BigInteger(), nullable=False),
         sa.Column("chain", sa.String(length=43), nullable=False),
         sa.Column("records", sa.BigInteger(), nullable=False),
         sa.Column("refused", sa.BigInteger(), nullable=False),
@@ -290,7 +292,16 @@ def _receiving() -> None:
         sa.Column("applied", sa.SmallInteger(), nullable=False),
         sa.Column("received_at", sa.BigInteger(), nullable=False),
         sa.Column("origin", _key(64), nullable=True),
+        sa.Column("jti", sa.String(length=36), nullable=True),
         sa.PrimaryKeyConstraint("iss", "aud", "stream", "epoch", "seq", name="pk_exchange_in"),
+    )
+    op.create_index(
+        "ix_exchange_in_jti",
+        "exchange_in",
+        ["jti"],
+        unique=False,
+        sqlite_where=sa.text("jti IS NOT NULL"),
+        postgresql_where=sa.text("jti IS NOT NULL"),
     )
     op.create_index("ix_exchange_in_received_at", "exchange_in", ["received_at"])
     op.create_index(

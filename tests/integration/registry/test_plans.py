@@ -1,11 +1,11 @@
 """What must be quick at a million records goes by an index, on both databases: read from the databases' own plans."""
 
 import pytest
-from sqlalchemy import event
 
 from registry.identifier import Identifier
 from registry.record import Draft
 from registry.value import Value
+from tests.support.plans import plans
 from tests.support.registry import HOME, a_registry, someone
 
 WHO = someone()
@@ -27,29 +27,6 @@ def a_draft(number):
         Value(2, "NOTE", b"%05d" % (number * 7 % 3_000)),
     )
     return Draft(identifier=f"88.107.1001/N{number:05}", values=values)
-
-
-def plans(database, work):
-    """Run `work` and return the plans of the statements it sent."""
-    sent = []
-
-    def note(_connection, _cursor, statement, parameters, _context, _many):
-        if statement.lstrip().upper().startswith("SELECT"):
-            sent.append((statement, parameters))
-
-    event.listen(database.engine, "before_cursor_execute", note)
-    try:
-        work()
-    finally:
-        event.remove(database.engine, "before_cursor_execute", note)
-    explain = "EXPLAIN QUERY PLAN " if database.is_sqlite else "EXPLAIN "
-    with database.read() as connection:
-        return {
-            statement: "\n".join(
-                str(row[-1]) for row in connection.exec_driver_sql(explain + statement, parameters)
-            )
-            for statement, parameters in sent
-        }
 
 
 def scans(database, made):

@@ -33,7 +33,6 @@ from registry.identifier import Prefix
 from registry.record import Draft
 from registry.storage.tables import counter
 from registry.template import load_templates
-from tests.support import federation_tables
 from tests.support.content import a_policy
 from tests.support.log import a_log_signer
 from tests.support.prefixes import MovedClock, a_node, a_top, admin_of, joined, operator_of
@@ -82,7 +81,6 @@ class Tier:
 
 
 def a_tier(folder, node, name, clock, *rhythms):
-    federation_tables.create(node.database)
     place = folder / f"{name}.exchange"
     place.mkdir()
     marks = MarkFile(place / "exchange.json", fsync=lambda _: None)

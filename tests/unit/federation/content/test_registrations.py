@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -5,6 +7,7 @@ from hypothesis import strategies as st
 from federation.content.dataset import load_datasets
 from federation.content.received import Received
 from federation.content.registrations import seen_by
+from registry.delegation import Purpose
 from registry.errors import HazlinkError
 from registry.identifier import Identifier, Prefix
 from registry.record import GENERIC, Draft
@@ -13,12 +16,14 @@ from registry.value import FEDERATION, PRIVATE, Scope, Value, Visibility
 from tests.support.content import (
     a_reporting_node,
     arrive,
+    as_of,
     collected,
     entries_of,
     everything,
     registrations,
     two_tiers,
 )
+from tests.support.exchange_healing import whole_picture
 from tests.support.prefixes import DAY, MovedClock, admin_of
 
 NOW_TABLE = "t9=real-time"
@@ -225,6 +230,97 @@ def test_a_prefix_that_could_not_report_for_a_while_is_read_again(park):
     assert told(everything(park, source)) == []
     homes.silent = False
     assert ("88.107.1001/B-1", 1, 1) in told(everything(park, source))
+
+
+def standing(top, *, gone=False):
+    """What the superior holds, by identifier."""
+    received = Received(database=top.database, datasets=load_datasets())
+    return {
+        one.key: (one.entry.content.get("name"), one.entry.operation, one.entry.version % 1_000_000)
+        for one in received.entries(admin_of("88"), "t9", Prefix("88"), gone=gone)
+    }
+
+
+@pytest.mark.parametrize("again", ["not", "once", "twice", "deleted"])
+def test_fault_14_a_record_told_after_the_backup_and_changed_again_after_the_restore_arrives_as_it_is(
+    tmp_path, clock, again
+):
+    top, park = two_tiers(tmp_path, clock)
+    source = registrations(park, NOW_TABLE)
+
+    def tell(first):
+        arrive(top.database, everything(park, source), first=first)
+
+    def write(text):
+        clock.time += 60
+        values = (Value(1, "NAME_ZH", text.encode()),)
+        draft = Draft("88.107/B-1", GENERIC, values)
+        park.registry.register(admin_of("88.107"), draft, if_present=IfPresent.REPLACE)
+
+    write("one")
+    tell(1)
+    picture = whole_picture(park.database)
+    write("two")
+    write("three")
+    tell(100)
+    assert standing(top)["88.107/B-1"][0] == "three"
+    as_of(park, picture)
+    if again != "not":
+        write("four")  # version 2 once more, with other content
+    if again == "twice":
+        tell(200)
+        write("five")
+    if again == "deleted":
+        park.registry.delete(admin_of("88.107"), "88.107/B-1", reason="x")
+    tell(300)
+    expected = {"not": ("one", 1), "once": ("four", 2), "twice": ("five", 3), "deleted": (None, 3)}[again]
+    name, _, version = standing(top, gone=True)["88.107/B-1"]
+    assert (name, version) == expected
+    assert everything(park, source) == []
+    write("six")
+    tell(400)
+    assert standing(top)["88.107/B-1"][0] == "six"
+
+
+def test_fault_14_restored_twice_what_is_told_last_still_counts(tmp_path, clock):
+    top, park = two_tiers(tmp_path, clock)
+    source = registrations(park, NOW_TABLE)
+    park.register("88.107/B-1", "one")
+    arrive(top.database, everything(park, source))
+    picture = whole_picture(park.database)
+    for number, text in enumerate(("two", "three", "four"), 2):
+        as_of(park, picture)
+        clock.time += 1
+        park.register("88.107/B-1", text)
+        arrive(top.database, everything(park, source), first=number * 100)
+        assert standing(top)["88.107/B-1"][2] == 2
+        held = Received(database=top.database, datasets=load_datasets())
+        (entry,) = [
+            one for one in held.entries(admin_of("88"), "t9", Prefix("88")) if one.key == "88.107/B-1"
+        ]
+        assert entry.entry.at == int(clock.time)
+
+
+def test_a_node_that_took_a_prefix_over_is_newer_than_the_one_that_told_of_it_before(tmp_path, clock):
+    _, park = two_tiers(tmp_path, clock)
+    source = registrations(park, NOW_TABLE)
+    homes = park.homes
+
+    class Handed:
+        """As the homes of the park, which got its prefix by a hand-over."""
+
+        def __getattr__(self, name):
+            return getattr(homes, name)
+
+        def all(self):
+            return [
+                replace(home, superior=replace(home.superior, purpose=Purpose.HANDOVER))
+                for home in homes.all()
+            ]
+
+    source._homes = Handed()
+    park.register("88.107/B-1")
+    assert told(everything(park, source)) == [("88.107/B-1", int(clock.now()) * 1_000_000 + 1, 1)]
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

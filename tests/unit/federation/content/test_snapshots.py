@@ -20,7 +20,8 @@ from registry.identifier import Prefix
 from registry.principal import ANONYMOUS
 from registry.record import Draft
 from registry.template import load_templates
-from tests.support.content import a_policy, arrive, collected, entries_of, everything, two_tiers
+from tests.support.content import a_policy, arrive, as_of, collected, entries_of, everything, two_tiers
+from tests.support.exchange_healing import whole_picture
 from tests.support.prefixes import DAY, HOUR, MovedClock, a_node, admin_of, joined
 
 PARK, TOP = Prefix("88.107"), Prefix("88")
@@ -129,9 +130,6 @@ def test_enterprises_below_are_told_hourly_as_they_come_and_go(tmp_path, park, c
 
 def test_what_an_enterprise_said_of_itself_goes_on_to_the_top_but_digests_do_not(tmp_path, park, clock):
     firm = a_node(tmp_path, "firm", clock)
-    from tests.support import federation_tables
-
-    federation_tables.create(firm.database)
     joined(park, firm, "88.107.1001")
     enterprise(firm, "88.107.1001/ENTERPRISE", ADDRESS="青岛", CONTACT="张三")
     firm_source = source_of(firm, "t1", rules=["t1.contact@secondary=digest"])
@@ -305,3 +303,62 @@ def test_who_may_not_list_a_prefix_sees_nothing_of_what_arrived(tiers):
             received.entries(admin_of("88"), "t1", TOP, limit=limit)
     with pytest.raises(NotFoundError):
         received.entries(admin_of("88"), "t12", TOP)
+
+
+def an_app(name):
+    return {"code": "app-1", "name": name, "type": 2}
+
+
+def later(node, source):
+    """The drafts of the next look."""
+    node.clock.time += 11
+    return everything(node, source)
+
+
+def test_fault_14_what_was_entered_after_the_backup_is_told_as_it_stands_after_the_restore(tiers, clock):
+    top, park = tiers
+    source = source_of(park, "t5", "t5=real-time")
+    entries, admin = own_entries(park), admin_of("88.107")
+    entries.put(admin, "t5", PARK, an_app("one"))
+    arrive(top.database, later(park, source), first=1)
+    picture = whole_picture(park.database)
+    entries.put(admin, "t5", PARK, an_app("two"))
+    arrive(top.database, later(park, source), first=100)
+    as_of(park, picture)
+    arrive(top.database, later(park, source), first=200)
+    (held,) = Received(database=top.database, datasets=load_datasets()).entries(admin_of("88"), "t5", TOP)
+    assert held.entry.content["name"] == "one"
+    # once is enough
+    assert later(park, source) == []
+
+
+def test_fault_14_what_was_taken_back_before_the_backup_and_entered_after_it_is_gone_after_the_restore(
+    tiers, clock
+):
+    top, park = tiers
+    source = source_of(park, "t5", "t5=real-time")
+    entries, admin = own_entries(park), admin_of("88.107")
+    entries.put(admin, "t5", PARK, an_app("one"))
+    arrive(top.database, later(park, source), first=1)
+    entries.remove(admin, "t5", PARK, "app-1")
+    arrive(top.database, later(park, source), first=50)
+    picture = whole_picture(park.database)
+    entries.put(admin, "t5", PARK, an_app("two"))
+    arrive(top.database, later(park, source), first=100)
+    as_of(park, picture)
+    arrive(top.database, later(park, source), first=200)
+    assert Received(database=top.database, datasets=load_datasets()).entries(admin_of("88"), "t5", TOP) == []
+    assert later(park, source) == []
+
+
+def test_fault_14_figures_of_a_day_that_were_told_are_not_made_smaller_by_a_restore(tiers, clock):
+    _, park = tiers
+    source = source_of(park, "node-statistics")
+    picture = whole_picture(park.database)
+    clock.time += DAY
+    assert entries_of(everything(park, source))
+    as_of(park, picture)
+    source = source_of(park, "node-statistics")
+    assert everything(park, source) == []
+    clock.time += DAY
+    assert entries_of(everything(park, source))

@@ -5,10 +5,9 @@ import pytest
 from federation.content.dataset import Entry, Operation, load_datasets
 from federation.content.storage.measures import Measure, MeasureUnit
 from federation.content.storage.receiving import ReceivedUnit
-from federation.content.storage.sending import Cursor, SendingUnit
+from federation.content.storage.sending import Backfill, Cursor, SendingUnit
 from federation.escrow.storage import EscrowUnit
 from registry.identifier import Prefix
-from tests.support import federation_tables
 
 T9 = load_datasets().newest("t9")
 TOP, PARK = Prefix("88"), Prefix("88.107")
@@ -16,7 +15,7 @@ TOP, PARK = Prefix("88"), Prefix("88.107")
 
 @pytest.fixture
 def tables(database):
-    return federation_tables.create(database)
+    return database
 
 
 def content(name, /, **other):
@@ -75,14 +74,14 @@ def test_cursors_and_what_was_sent_are_remembered(tables):
         assert unit.cursor("t9") is None
         unit.put_cursor("t9", Cursor(1, 2, 3))
         unit.put_cursor("t9", Cursor(4, 5, 6))
-        unit.put_backfill("88.107", "88.107", "B")
-        unit.put_backfill("88.107", "88.107", "C", done=True)
+        unit.put_backfill("88.107", Backfill("88.107", "B"))
+        unit.put_backfill("88.107", Backfill("88.107", "C", done=True, since=5))
         unit.put_sent("t1", "88.107", [("k", 1, b"d" * 32, False)])
         unit.put_sent("t1", "88.107", [("k", 2, b"e" * 32, True)])
     with tables.read() as connection:
         unit = SendingUnit(connection)
         assert unit.cursor("t9") == Cursor(4, 5, 6)
-        assert unit.backfills() == {"88.107": ("88.107", "C", True)}
+        assert unit.backfills() == {"88.107": Backfill("88.107", "C", done=True, since=5)}
         assert unit.sent("t1", "88.107") == {"k": (2, b"e" * 32, True)}
 
 
@@ -164,7 +163,7 @@ def test_deposits_and_take_overs_are_kept(tables):
         assert unit.announced() == {("88", "88.107"): "k2"}
         begun = {
             "owner": "88.107", "receiver": "88", "rev": 3, "chain": "c", "records": 2, "refused": 0,
-            "reason": "r", "began_at": 1, "began_by": "w",
+            "reason": "r", "deposit_at": 1, "began_at": 1, "began_by": "w",
         }  # fmt: skip
         unit.begin_takeover(begun)
         assert unit.end_takeover("88.107", at=2, by="v")

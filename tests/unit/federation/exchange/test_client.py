@@ -127,6 +127,50 @@ async def test_a_new_fence_needs_a_new_session(node, peer):
     assert [form["fence"] for form in node.forms] == [5, 6]
 
 
+async def test_a_sign_of_life_opens_the_session_for_alarms_and_bulk_has_another(node, peer):
+    for stream in ("alarm", "register"):
+        node.answers[f"/exchange/{stream}"] = httpx.Response(200, content=b'{"status":503,"code":"busy"}\n')
+    assert await peer.alive()
+    assert len(node.forms) == 1
+    await peer.send("alarm", [b"token"])
+    await peer.send("alarm", [b"token"])
+    assert len(node.forms) == 1
+    await peer.send("register", [b"token"])
+    assert len(node.forms) == 2
+    assert await peer.alive()
+    assert len(node.forms) == 2
+    # who is refused opens his own anew, and leaves that of the others alone
+    peer._clock.time += node.life - 1
+    await peer.send("alarm", [b"token"])
+    assert len(node.forms) == 3
+
+
+async def test_many_signs_of_life_at_once_open_one_session(node, peer):
+    assert all(await asyncio.gather(*(peer.alive() for _ in range(5))))
+    assert len(node.forms) == 1
+
+
+async def test_a_hanging_login_of_bulk_holds_up_no_alarm(node, peer):
+    node.answers["/exchange/alarm"] = httpx.Response(200, content=b'{"status":503,"code":"busy"}\n')
+    async with peer._login.lock:
+        assert await peer.alive()
+        assert len(await peer.send("alarm", [b"token"])) == 1
+
+
+async def test_a_refusal_in_words_is_a_sign_of_life_and_silence_is_none(node, peer):
+    whole = node.answer
+
+    async def refusing(request):
+        if request.url.path == "/exchange/session":
+            return httpx.Response(409, json={"detail": "another copy"})
+        return await whole(request)
+
+    node.answer = refusing
+    assert await peer.alive()
+    node.alive = dict.fromkeys(node.alive, False)
+    assert not await peer.alive()
+
+
 async def test_a_session_that_is_refused_is_opened_anew_once(node, peer):
     seen = []
 

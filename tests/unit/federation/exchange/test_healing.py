@@ -1,12 +1,14 @@
 import pytest
 
 from federation.exchange.assessing import assess, is_behind
-from federation.exchange.envelope import Position
+from federation.exchange.envelope import Position, parse, read
 from federation.exchange.recovery import healed_only
 from federation.exchange.storage.healing import HealingUnit
 from federation.exchange.storage.received import ReceivedUnit
-from federation.exchange.storage.sending import LaneState
+from federation.exchange.storage.sending import LaneState, SendingUnit
 from federation.log.leaf import Leaf
+from federation.log.linking import link_digest
+from federation.log.storage import LogUnit
 from federation.marks.content import RESERVED_AT_ONCE, CheckpointMark, Content, LaneMark, lane_name
 from registry.errors import ConflictError, UnavailableError, UntrustedError
 from registry.storage.engine import Database
@@ -128,18 +130,20 @@ async def test_fault_14_a_sender_restored_from_an_old_backup_notices_and_takes_e
     done = await works.healer(FakeReceivers(park)).heal(works.fence)
     assert done.envelopes == 5
     assert done.leaves > 0
-    assert (done.epochs, done.new_log) == ((), False)
+    assert done.new_log is False
     assert works.everything() == before
-    assert works.leaves() == leaves
-    assert works.publish() is not None  # the mark's size and root: signed once more, the same
-    # nothing is sent twice, and what comes now is the next
+    assert works.leaves()[: len(leaves)] == leaves
+    assert kinds(works)[len(leaves) :] == ["epoch"]
+    assert works.publish() is not None  # continues what was signed
+    # nothing is sent twice, and what comes now has a number that nobody can have used
     assert works.seal() == 0
     works.send(park, 8)
-    assert works.everything().keys() == {(1, seq) for seq in range(1, 9)}
-    assert works.state().acked_seq == 8
+    assert works.everything().keys() == {*((1, seq) for seq in range(1, 8)), (2, 1)}
+    assert works.state().acked_seq == 1
     assert works.unanswered() == []
     with park.database.read() as connection:
-        assert ReceivedUnit(connection).lane((WORKS.key, PARK.key, "register")).next_seq == 9
+        row = ReceivedUnit(connection).lane((WORKS.key, PARK.key, "register"))
+    assert (row.epoch, row.next_seq) == (2, 2)
 
 
 @pytest.mark.parametrize("listed", [True, False])
@@ -159,26 +163,31 @@ async def test_fault_14_what_a_key_signed_that_was_rotated_since_comes_back_by_t
     token = issue_history(a_signer("88.107"), issuer=PARK, subject=WORKS, ver=1, iat=NOW, keys=[kept])
     works.history = {WORKS: token if listed else None}.get
     done = await works.healer(FakeReceivers(park)).heal(works.fence)
+    # without the list the node no longer knows its own hand
     assert done.envelopes == (2 if listed else 0)
     assert (works.everything() == before) is listed
-    # without the list the node no longer knows its own hand: the lane begins anew, or stays stopped
-    assert bool(done.epochs or done.stopped) is not listed
+    assert (done.epochs, done.stopped) == ((LANE,), ())
 
 
-async def test_fault_14_what_was_sealed_and_never_witnessed_comes_back_from_the_receiver_alone(works, park):
+@pytest.mark.parametrize("told", [True, False])
+async def test_fault_14_what_was_sealed_and_never_witnessed_comes_back_from_the_receiver_alone(
+    works, park, told
+):
     works.send(park, 1)
     works.publish()
     picture = works.picture()
     works.send(park, 2, 3)  # no checkpoint after these
     before = works.everything()
-    works.restore(picture)
+    works.restore(picture, told=told)
     done = await works.healer(FakeReceivers(park)).heal(works.fence)
-    # marks and log agree: a short look at the receiver is what finds it
+    # marks and log agree: where nobody said that it was restored, a short look at the receiver is what finds it
     assert done.envelopes == 2
     assert works.everything() == before
+    assert done.epochs == (LANE,)
     works.publish()
     works.send(park, 4)
-    assert works.state().acked_seq == 4
+    assert works.everything().keys() == {(1, 1), (1, 2), (1, 3), (2, 1)}
+    assert works.state().acked_seq == 1
 
 
 async def test_fault_14_a_restored_sender_signs_nothing_while_nobody_can_be_asked(works, park):
@@ -263,9 +272,14 @@ async def test_with_a_new_mark_file_every_peer_is_asked_before_anything_is_signe
     done = await works.healer(FakeReceivers(park)).heal(works.fence)
     assert done.envelopes == 1
     assert works.marks.content().sure
+    # nobody knows which numbers and which checkpoints were signed and never arrived
+    assert (done.epochs, done.new_log) == ((LANE,), True)
     works.send(park, 4)
-    assert works.state().acked_seq == 4
-    works.publish()
+    assert works.everything().keys() == {(1, 1), (1, 2), (1, 3), (2, 1)}
+    assert works.publish().origin == "88.107.1001/log2"
+    works.elected()
+    again = await works.healer(FakeReceivers(park)).heal(works.fence)
+    assert (again.epochs, again.new_log) == ((), False)
 
 
 async def test_a_healing_that_was_interrupted_is_gone_on_with(works, park):
@@ -286,7 +300,8 @@ async def test_a_healing_that_was_interrupted_is_gone_on_with(works, park):
     assert works.recovery().under_way()
     await works.healer(receivers).heal(works.fence)
     assert works.everything() == before
-    assert works.leaves() == leaves
+    assert works.leaves()[: len(leaves)] == leaves
+    assert kinds(works)[len(leaves) :] == ["epoch"]
     assert not works.recovery().under_way()
 
 
@@ -298,9 +313,11 @@ async def test_a_lane_stopped_because_its_receiver_knew_more_is_opened_again(wor
     works.recovery().stop_lane(LANE, "behind")
     done = await works.healer(FakeReceivers(park)).heal(works.fence)
     assert done.envelopes == 1
+    assert done.epochs == (LANE,)
     assert works.state().state == "open"
     works.send(park, 3)
-    assert works.state().acked_seq == 3
+    assert works.everything().keys() == {(1, 1), (1, 2), (2, 1)}
+    assert works.state().acked_seq == 1
 
 
 async def test_receipts_that_were_lost_come_back_too(works, park):
@@ -315,7 +332,8 @@ async def test_receipts_that_were_lost_come_back_too(works, park):
     works.restore(picture)
     await works.healer(FakeReceivers(park)).heal(works.fence)
     assert works.unanswered() == []
-    assert works.state().acked_seq == 3
+    assert works.everything().keys() == {(1, 1), (1, 2), (1, 3)}
+    assert all(receipts(works))
 
 
 @pytest.mark.parametrize("harm", ["other receipt", "skipped", "flipped", "others", "for ever"])
@@ -366,10 +384,229 @@ async def test_another_process_that_took_over_ends_the_healing(works, park):
         await healer.run(stale)
 
 
+# no number twice, no log that forks
+
+
+@pytest.mark.parametrize("healthy", [True, False])
+async def test_fault_14_a_number_sealed_after_the_last_checkpoint_that_never_left_is_not_used_again(
+    works, park, healthy
+):
+    works.send(park, 1)
+    works.publish()
+    picture = works.picture()
+    works.write(2)
+    works.seal()  # signed; no checkpoint, no receiver, no witness knows
+    lost = works.everything()
+    works.restore(picture)
+    if not healthy:
+        works.marks.path.unlink()
+        works.marks.create(bytes(16), sure=False)
+        works.elected()
+    done = await works.healer(FakeReceivers(park)).heal(works.fence)
+    assert done.epochs == (LANE,)
+    works.send(park, 3)
+    made = works.everything()
+    assert made.keys() == {(1, 1), (2, 1)}
+    assert (1, 2) in lost
+    assert not set(lost.values()) & {made[2, 1]}
+
+
+async def test_fault_14_a_restore_waits_for_the_receiver_even_where_marks_and_log_agree(works, park):
+    works.send(park, 1)
+    works.publish()
+    picture = works.picture()
+    works.restore(picture)
+    for silent in ("mirror", "receiver"):
+        works.mirror.silent = silent == "mirror"
+        with pytest.raises(UnavailableError):
+            await works.healer(FakeReceivers(park, silent=silent == "receiver")).heal(works.fence)
+        with works.database.read() as connection:
+            assert not HealingUnit(connection).is_healed()
+
+
+async def test_fault_14_restored_twice_from_the_same_backup_the_lane_goes_on_above_both(works, park):
+    works.send(park, 1)
+    works.publish()
+    picture = works.picture()
+    for epoch in (2, 3):
+        works.restore(picture)
+        done = await works.healer(FakeReceivers(park)).heal(works.fence)
+        assert done.epochs == (LANE,)
+        assert done.stopped == ()
+        assert works.state().epoch == epoch
+        works.publish()
+    works.send(park, 2)
+    assert works.everything().keys() == {(1, 1), (3, 1)}
+
+
+async def test_fault_14_a_superior_in_a_later_epoch_than_anything_here_remembers_is_followed(works, park):
+    works.send(park, 1)
+    works.publish()
+    picture = works.picture()
+    for _ in range(3):
+        works.restore(picture)
+        await works.healer(FakeReceivers(park)).heal(works.fence)
+        works.clock.time += 60
+    works.restore(picture)
+    works.marks.path.unlink()
+    works.marks.create(bytes(16), sure=False)
+    works.elected()
+    done = await works.healer(FakeReceivers(park)).heal(works.fence)
+    assert (done.epochs, done.stopped) == ((LANE,), ())
+    assert works.state().epoch == 5
+    works.send(park, 2)
+    assert works.state().acked_seq == 1
+
+
+class LostAnswer(FakeReceivers):
+    """The superior consents, and its first answer is lost on the way."""
+
+    lost = False
+
+    async def countersign(self, iss, statement):
+        made = await super().countersign(iss, statement)
+        if not self.lost:
+            self.lost = True
+            raise UnavailableError("federation.exchange_healing.witness", reason="cut")
+        return made
+
+
+async def test_fault_14_a_consent_that_was_lost_on_the_way_is_asked_for_again_with_the_same_statement(
+    works, park
+):
+    works.send(park, 1)
+    works.publish()
+    works.restore(works.picture())
+    healer = works.healer(LostAnswer(park))
+    with pytest.raises(UnavailableError):
+        await healer.heal(works.fence)
+    works.clock.time += 5
+    done = await healer.heal(works.fence)
+    assert (done.epochs, done.stopped) == ((LANE,), ())
+    assert works.state().epoch == 2
+    works.send(park, 2)
+    assert works.state().acked_seq == 1
+
+
+async def test_what_was_sealed_and_never_answered_is_sealed_again_before_what_waited_and_under_its_name(
+    works, park
+):
+    works.send(park, 0)
+    works.write(1)
+    works.seal()  # never sent
+    works.write(2)
+    picture = works.picture()
+    (first,) = [read(parse(row.token)) for row in works.unanswered()]
+    works.restore(picture)
+    await works.healer(FakeReceivers(park)).heal(works.fence)
+    works.seal()
+    made = [read(parse(row.token)) for row in works.unanswered()]
+    assert [(one.epoch, one.seq, one.body) for one in made] == [(2, 1, {"n": 1}), (2, 2, {"n": 2})]
+    assert made[0].jti == first.jti
+
+
+async def test_a_mirror_that_is_one_leaf_short_of_the_own_mark_closes_the_log_and_the_next_one_names_it(
+    works, park
+):
+    works.send(park, 1)
+    works.publish()
+    picture = works.picture()
+    works.send(park, 2)
+    works.publish()
+    signed = works.marks.content().checkpoints[works.origins[0]]
+    works.mirror.leaves.pop()
+    works.mirror.mark = None
+    works.restore(picture)
+    done = await works.healer(FakeReceivers(park)).heal(works.fence)
+    assert done.new_log
+    link = Leaf.decode(works.leaves()[0])
+    assert (link.kind, link.seq) == ("key", signed.size)
+    assert link.env == link_digest(works.origins[0], signed.size, signed.root, works.origins[1])
+    made = works.publish()
+    assert made.origin == works.origins[1]
+    # the next start finds it whole
+    works.elected()
+    again = await works.healer(FakeReceivers(park)).heal(works.fence)
+    assert (again.new_log, again.epochs) == (False, ())
+
+
+@pytest.mark.parametrize("at", ["below", "same size", "above"])
+async def test_a_checkpoint_that_the_log_does_not_continue_closes_it_wherever_it_stands(works, park, at):
+    works.send(park, 1)
+    works.publish()
+    picture = works.picture()
+    works.send(park, 2)
+    works.publish()
+    mine = works.mirror.mark
+    size = {"below": mine.size - 1, "same size": mine.size, "above": mine.size + 1}[at]
+    works.mirror.mark = CheckpointMark(size, b"#" * 32)
+    works.restore(picture)
+    done = await works.healer(FakeReceivers(park)).heal(works.fence)
+    assert done.new_log
+    assert works.publish().origin == works.origins[1]
+
+
+async def test_the_old_log_goes_on_where_every_checkpoint_is_continued(works, park):
+    works.send(park, 1)
+    works.publish()
+    older = works.mirror.mark
+    picture = works.picture()
+    works.send(park, 2)
+    works.publish()
+    leaves = works.mirror.leaves
+    works.mirror.mark, works.mirror.leaves = older, leaves  # the cosignature of the last one was lost
+    works.restore(picture)
+    done = await works.healer(FakeReceivers(park)).heal(works.fence)
+    assert (done.new_log, done.leaves) == (False, len(leaves) - older.size)
+    assert works.publish().origin == works.origins[0]
+
+
+async def test_another_nodes_epoch_in_a_log_that_comes_back_is_no_lane_of_ours(works, park):
+    works.send(park, 1)
+    works.publish()
+    picture = works.picture()
+    other = Leaf(
+        kind="epoch",
+        env=b64u(bytes(32)),
+        iss="0.NA/88.107.1001.5",
+        aud="0.NA/88.107.1001",
+        stream="register",
+        epoch=2,
+        seq=0,
+        at=NOW,
+    )
+    with works.database.write() as connection:
+        LogUnit(connection).append([other.encode()])
+    works.publish()
+    works.restore(picture)
+    done = await works.healer(FakeReceivers(park)).heal(works.fence)
+    assert (done.epochs, done.stopped) == ((LANE,), ())
+
+
+async def test_fault_06_nothing_is_signed_while_a_superior_names_a_key_that_is_not_here(works, park):
+    works.send(park, 1)
+    works.publish()
+    works.restore(works.picture())
+
+    async def confirm():
+        raise UntrustedError("registry.prefixes.key_foreign", field="chain", prefix="88.107.1001", value="k")
+
+    works.confirm = confirm
+    healer = works.healer(FakeReceivers(park))
+    before = works.leaves()
+    with pytest.raises(UntrustedError):
+        await healer.heal(works.fence)
+    assert works.leaves() == before
+    assert works.state().epoch == 1
+    with works.database.read() as connection:
+        assert not HealingUnit(connection).is_healed()
+
+
 # the gate for what is received
 
 
 def test_fault_13_nothing_is_received_before_the_term_of_office_has_looked(works):
+    works.elected()
     gate = healed_only(works.marks.fence, alone=True)
     with works.database.read() as connection, pytest.raises(UnavailableError):
         gate(connection)
@@ -415,8 +652,7 @@ async def test_fault_15_a_restored_receiver_makes_the_same_receipts_and_its_log_
     works.send(park, 6)
     assert works.state().acked_seq == 6
     assert park_works.leaves()[: len(leaves)] == leaves
-    kinds = [Leaf.decode(raw).kind for raw in park_works.leaves()]
-    assert kinds.count("in") == 6
+    assert kinds(park_works).count("in") == 6
     assert park_works.publish() is not None
     assert len(rows) == 5
     park_works.executor.shutdown()
@@ -443,17 +679,17 @@ def a_works_of_the_park(tmp_path):
     return made
 
 
-def tokens_of(works):
-    from federation.exchange.storage.sending import SendingUnit
+def kinds(works):
+    return [Leaf.decode(raw).kind for raw in works.leaves()]
 
+
+def tokens_of(works):
     with works.database.read() as connection:
         rows = SendingUnit(connection).batch(LANE, (0, 0), limit=1_000, max_bytes=1 << 24)
     return {(row.epoch, row.seq): row.token for row in rows}
 
 
 def receipts(works):
-    from federation.exchange.storage.sending import SendingUnit
-
     with works.database.read() as connection:
         rows = SendingUnit(connection).batch(LANE, (0, 0), limit=1_000, max_bytes=1 << 24)
     return [row.receipt for row in rows]

@@ -9,7 +9,6 @@ from federation.exchange.envelope import Detached, detach
 from federation.exchange.outbox import Outbox, to_draft, to_waiting
 from federation.exchange.storage.sending import LaneName, SendingUnit
 from registry.errors import InvalidValueError, LimitError, MalformedError
-from tests.support import federation_tables
 from tests.support.exchange_wire import PARK, WORKS, a_draft
 from tests.support.prefixes import NOW, MovedClock
 
@@ -27,7 +26,6 @@ def stored(database, lane=LANE):
 
 
 def test_a_draft_is_stored_with_the_transaction_that_has_something_to_tell(database, outbox):
-    federation_tables.create(database)
     with database.write() as connection:
         first = outbox.append(connection, a_draft(body={"n": 1}))
         second = outbox.append(connection, a_draft(body={"n": 2}))
@@ -47,7 +45,6 @@ def test_a_draft_is_stored_with_the_transaction_that_has_something_to_tell(datab
 
 
 def test_positions_are_gapless_however_many_write_at_once(database, outbox):
-    federation_tables.create(database)
 
     def write(number):
         with database.write() as connection:

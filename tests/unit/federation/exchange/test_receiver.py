@@ -1,5 +1,6 @@
 import hashlib
 import itertools
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import orjson
@@ -30,6 +31,7 @@ from registry.trust.statement import StatementKey
 from tests.support.exchange_nodes import Noted, Pen, a_desk
 from tests.support.exchange_wire import PARK, TREE, WORKS
 from tests.support.prefixes import MovedClock
+from tests.support.processes import until
 from tests.support.trust import DAY, NOW, a_chain, a_signer
 
 
@@ -71,6 +73,51 @@ def test_a_batch_is_accepted_applied_logged_and_receipted_in_order(database, pen
         assert (leaf.kind, leaf.env, leaf.code, leaf.at) == ("in", envelope.env, "ok", one.received_at)
     lane = park.lane(pen)
     assert (lane.epoch, lane.next_seq, b64u(lane.prev)) == (1, 6, made[-1].env)
+
+
+def test_fault_17_an_alarm_comes_between_the_parts_of_a_batch(park, pen):
+    alarm = Pen(stream="alarm")
+    found = []
+
+    def raise_alarm():
+        park.database.hurry()
+        found.extend(park.receipts(park.take(alarm, [alarm.write(type_="test.alarm", schema="test/1")])))
+
+    thread = threading.Thread(target=raise_alarm)
+    apply = park.note.apply
+
+    def applied(connection, delivery):
+        apply(connection, delivery)
+        if not thread.ident:
+            thread.start()
+            until(lambda: any(park.database._writer._waiting.values()), "the alarm waits")
+
+    park.note.apply = applied
+    made = pen.many(256)
+    receipts_of_bulk = park.receipts(park.take(pen, made))
+    thread.join()
+    assert [one.code for one in receipts_of_bulk] == ["ok"] * 256
+    assert 0 < found[0].leaf_index < 100
+    assert park.got == [one.env for one in made]
+
+
+def test_the_same_bytes_in_two_parts_of_a_batch_have_one_effect_and_one_receipt(database, pen):
+    park = a_desk(database)
+    made = pen.many(100)
+    lines = park.take(pen, [*made, made[0], made[99]])
+    assert [line.status for line in lines] == [200] * 102
+    assert lines[100].receipt == lines[0].receipt
+    assert lines[101].receipt == lines[99].receipt
+    assert park.got == [one.env for one in made]
+
+
+def test_a_refusal_in_a_later_part_of_a_batch_is_final_and_the_rest_is_taken(database, pen):
+    park = a_desk(database)
+    made = [pen.write({"refuse": True} if n in (70, 130) else {"n": n}) for n in range(150)]
+    codes = park.codes(park.take(pen, made))
+    assert [n for n, code in enumerate(codes) if code != "ok"] == [70, 130]
+    assert park.lane(pen).next_seq == 151
+    assert len(park.got) == 148
 
 
 def test_the_handler_gets_the_content_with_its_origin_and_chain(park, pen):

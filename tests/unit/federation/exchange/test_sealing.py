@@ -4,6 +4,7 @@ import pytest
 
 from federation.exchange import envelope as wire
 from federation.exchange.epoch import first_position
+from federation.exchange.rotating import require_in_life
 from federation.exchange.sealing import Sealer, fenced
 from federation.exchange.storage.sending import LaneName, SendingUnit
 from federation.log.leaf import Leaf
@@ -12,10 +13,11 @@ from registry.errors import ConflictError, ForbiddenError, HazlinkError, Unavail
 from registry.identifier import Prefix
 from registry.trust.chain import chain_sha256
 from registry.trust.encoding import b64u
+from registry.trust.statement_key import LEEWAY_SECONDS, StatementKey
 from tests.support.exchange_pair import PARK, TREE, WORKS, a_side
 from tests.support.exchange_wire import a_draft
 from tests.support.prefixes import NOW, MovedClock
-from tests.support.trust import a_chain
+from tests.support.trust import a_chain, a_signer
 
 LANE = LaneName(WORKS, PARK, "register")
 
@@ -179,6 +181,50 @@ def test_a_suspended_prefix_waits_and_holds_up_no_other(database, tmp_path):
     assert side.sealer.seal("register", 100) == 20
     side.executor.shutdown()
     side.urgent.shutdown()
+
+
+def a_tree_with_key(**life):
+    key = StatementKey.of(a_signer("88.107.1001"), **life)
+    return a_chain("88", "88.107", "88.107.1001", changed={"88.107.1001": {"keys": (key,)}})
+
+
+def test_nothing_is_sealed_before_its_receiver_would_take_the_key(works):
+    works.homes.tree = a_tree_with_key(nbf=NOW + LEEWAY_SECONDS + 60)
+    works.write("register", {"n": 1})
+    assert works.sealer.seal("register", 10) == 0
+    assert counted(works) == (1, 0)
+    works.clock.time += 59
+    assert works.sealer.seal("register", 10) == 0
+    works.clock.time += 1
+    assert works.sealer.seal("register", 10) == 1
+    (row,) = works.sent("register")
+    made = wire.read(wire.parse(row.token))
+    chain = works.homes.tree.verified("88.107.1001")
+    assert chain.signing_key(made.kid, made.iat).kid == made.kid
+    with pytest.raises(UntrustedError):
+        chain.signing_key(made.kid, made.iat - 1)
+
+
+def test_nothing_is_sealed_behind_the_end_of_a_key(works):
+    works.homes.tree = a_tree_with_key(nbf=NOW - 1_000, exp=NOW - 1)
+    works.write("register", {"n": 1})
+    assert works.sealer.seal("register", 10) == 0
+    # the clock is put right
+    works.clock.time -= 1
+    assert works.sealer.seal("register", 10) == 1
+
+
+def test_a_clock_outside_the_life_of_the_key_is_told_with_both_times():
+    chain = a_tree_with_key(nbf=NOW + 1_000).tokens_of("88.107.1001")
+    kid = a_signer("88.107.1001").kid
+    require_in_life(chain, kid, NOW + 1_000 - LEEWAY_SECONDS)
+    require_in_life((), kid, 0)
+    with pytest.raises(UnavailableError) as refused:
+        require_in_life(chain, kid, NOW)
+    for language in ("zh", "en"):
+        said = refused.value.message(language)
+        assert str(NOW) in said
+        assert str(NOW + 1_000) in said
 
 
 class ASource:

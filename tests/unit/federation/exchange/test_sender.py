@@ -15,6 +15,7 @@ from federation.log.storage import LogUnit
 from registry.errors import ConflictError, HazlinkError, UnavailableError, UntrustedError
 from registry.trust.encoding import b64u
 from tests.support.exchange_pair import PARK, WORKS, a_pair, a_side, until
+from tests.support.plans import plans
 from tests.support.prefixes import NOW, MovedClock
 from tests.support.trust import a_signer
 
@@ -207,6 +208,25 @@ def test_a_batch_ends_where_it_would_be_too_large_but_is_never_empty(works):
     first = works.sent("register")[0]
     assert len(works.settlement.load(LANE, Send(1, 1, 5), 1)) == 1
     assert len(works.settlement.load(LANE, Send(1, 1, 5), len(first.token) + 2_000)) >= 2
+
+
+def test_what_goes_next_is_found_without_sorting_all_that_waits(works):
+    for first in (1, 4):
+        made = plans(
+            works.database, lambda first=first: works.settlement.load(LANE, Send(1, first, 2), 1 << 20)
+        )
+        assert len(made) == 2
+        assert not [plan for plan in made.values() if "TEMP B-TREE" in plan or "Sort" in plan]
+    assert [row.seq for row in works.settlement.load(LANE, Send(1, 4, 2), 1 << 20)] == [4, 5]
+
+
+@pytest.mark.parametrize(
+    ("after", "epoch", "seqs"), [((1, 3), 1, [4, 5]), ((0, 9), 1, [1, 2]), ((2, 0), 1, [])]
+)
+def test_a_batch_of_one_epoch_begins_after_what_is_not_wanted(works, after, epoch, seqs):
+    with works.database.read() as connection:
+        found = SendingUnit(connection).batch(LANE, after, limit=2, max_bytes=1 << 20, epoch=epoch)
+    assert [row.seq for row in found] == seqs
 
 
 def test_receipts_a_child_brings_count_only_from_that_child_and_in_order(works):

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from federation.exchange.config import ExchangeConfig
-from federation.exchange.status import ExchangeStatus, Level
+from federation.exchange.status import ExchangeStatus, Level, Reason
 from federation.exchange.storage.sending import LaneName, SendingUnit
 from federation.log.reading import LogReader
 from registry.errors import UnavailableError, UntrustedError
@@ -18,6 +18,7 @@ class Around:
 
     def __init__(self):
         self.stopped, self.skews, self.disk = None, {}, 0.1
+        self.besides = ()
 
 
 @pytest.fixture
@@ -44,11 +45,22 @@ def status(side, around):
         disk=lambda: around.disk,
         clock=side.clock,
         config=ExchangeConfig(),
+        besides=lambda: around.besides,
     )
 
 
 def codes(report):
     return [(reason.level.value, reason.error.code.rpartition(".")[2]) for reason in report.reasons]
+
+
+def test_what_those_above_the_exchange_have_to_say_counts_as_well(status, around):
+    said = Reason(Level.AMBER, UnavailableError("federation.escrow.serving"), whole=False)
+    around.besides = (said,)
+    report = status.report()
+    assert (report.level, report.reasons) == (Level.AMBER, (said,))
+    assert status.check() is None
+    around.besides = (replace(said, level=Level.RED, whole=True),)
+    assert status.check() is said.error
 
 
 def test_a_node_that_does_nothing_is_green(status):
@@ -73,6 +85,14 @@ def test_what_waits_is_counted_and_turns_amber_and_red_with_its_age(status, side
     side.clock.time += DAY
     assert ("red", "unsent") in codes(status.report())
     assert status.check().code.endswith("unsent")
+
+
+def test_a_clock_that_stands_before_the_life_of_the_key_is_red(status, side):
+    assert codes(status.report()) == []
+    # the keys of the tree are good from a month ago
+    side.clock.time -= 31 * DAY
+    assert codes(status.report()) == [("red", "key")]
+    assert str(side.clock.time) in status.check().message("zh")
 
 
 def test_fault_25_a_key_that_cannot_be_used_is_red(status, side):
