@@ -3,9 +3,9 @@
 Rules (facts on federation, (b) "Receiver order"):
 
 - the order of the checks is `checks.Inspection`'s; what needs no lock runs before the transaction;
-- a batch is taken in by parts, one transaction each, short enough for an alarm to come between: the fence, the lanes'
-  rows, effects, log leaves, receipts, inbox rows, commit. A line that stands for something durable leaves this module
-  after that commit, never before;
+- one transaction for a batch: the fence, the lanes' rows, effects, log leaves, receipts, inbox rows, commit. A line
+  that stands for something durable leaves this module after that commit, never before. Where only one can write at a
+  time, as on SQLite, a batch is taken in by parts, each in a transaction short enough for an alarm to come between;
 - effects run without a savepoint of their own; only when one refuses is the whole transaction run again with one
   around each: refusals are rare, and savepoints are not free;
 - what is known already is answered with the stored bytes, and needs no writing at all;
@@ -46,7 +46,7 @@ __all__ = ["Homed", "Receiver"]
 #: Bytes of detached bodies held in memory for one batch.
 _MAX_BODIES_BYTES = 32 * 1024 * 1024
 _RETRY_SECONDS = 1.0
-#: Envelopes in one transaction.
+#: Envelopes in one transaction, where nobody else can write meanwhile.
 _AT_ONCE = 64
 
 
@@ -125,6 +125,7 @@ class Receiver:
         self._handlers = handlers
         self._clock = clock
         self._credit = credit
+        self._at_once = _AT_ONCE if database.is_sqlite else MAX_BATCH
         self._judge = judge
         self._may_sign = may_sign
         self._context = Context(
@@ -279,8 +280,8 @@ class Receiver:
         """Steps 7 to 9 and 12."""
         waiting = [item for item in items if item.line is None]
         now = int(self._clock.now())
-        for first in range(0, len(waiting), _AT_ONCE):
-            part = waiting[first : first + _AT_ONCE]
+        for first in range(0, len(waiting), self._at_once):
+            part = waiting[first : first + self._at_once]
             try:
                 lines = self._attempt(mine, part, now, careful=False)
             except EffectRefusedError:
