@@ -101,7 +101,7 @@ class Document:
         """
         faults = self.all_faults
         if faults:
-            raise DocumentError(faults)
+            raise DocumentError.of(faults)
 
 
 def read_document(

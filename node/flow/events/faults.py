@@ -6,7 +6,7 @@ Pointer (RFC 6901) then.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from registry.errors import InvalidValueError
 from registry.language import Language, text
@@ -42,12 +42,19 @@ class Fault:
 class DocumentError(InvalidValueError):
     """A document, or an event of it, breaks rules; `faults` tells each one."""
 
-    def __init__(self, faults: tuple[Fault, ...]) -> None:
-        self.faults = faults
-        super().__init__("node.flow_events.refused", field=faults[0].pointer, count=len(faults))
+    faults: tuple[Fault, ...] = ()
+
+    @classmethod
+    def of(cls, faults: tuple[Fault, ...]) -> Self:
+        """Return the refusal for these faults, at least one."""
+        made = cls("node.flow_events.refused", field=faults[0].pointer, count=len(faults))
+        made.faults = faults
+        return made
 
     def message(self, language: Language = "en") -> str:
         """Return how many faults there are, and the first."""
+        if not self.faults:
+            return super().message(language)
         first = self.faults[0]
         return text(
             self.code, language, count=len(self.faults), field=first.pointer, first=first.message(language)

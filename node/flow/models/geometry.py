@@ -24,7 +24,6 @@ __all__ = [
     "densified",
     "distance",
     "frechet",
-    "frechet_by_geos",
     "likeness",
     "planar",
 ]
@@ -195,12 +194,6 @@ def _even(line: Floats, parts: int) -> Floats:
     gone = np.concatenate(([0.0], np.cumsum(steps)))
     at = np.linspace(0, gone[-1], parts + 1)
     return np.column_stack((np.interp(at, gone, line[:, 0]), np.interp(at, gone, line[:, 1])))
-
-
-def frechet_by_geos(one: ArrayLike, other: ArrayLike, densify: float | None = None) -> float:
-    """Return the same by GEOS: the independent check."""
-    p, q = _line(one, "one"), _line(other, "other")
-    return float(shapely.frechet_distance(shapely.LineString(p), shapely.LineString(q), densify=densify))
 
 
 def _line(points: ArrayLike, field: str) -> Floats:
