@@ -147,14 +147,14 @@ def _app(database: Database, now: int) -> FastAPI:
         AUD.key,
         clock=SystemClock(),
         tree=a_tree(now),
-        note=Entries(),  # type: ignore[arg-type]
+        note=Entries(),
     )
     # the key in memory, as a node has it
     key = desk.homes.signer_for(AUD)
-    desk.homes.signer_for = lambda _prefix: key  # type: ignore[method-assign]
+    desk.homes.signer_for = lambda _prefix: key
     app = FastAPI()
     app.state.node = SimpleNamespace(
-        exchange=Exchange(inbound=desk.inbound, outbound=None),  # type: ignore[arg-type]
+        exchange=Exchange(inbound=desk.inbound, outbound=None),
         executor=ThreadPoolExecutor(4),
     )
     app.include_router(make_router())
@@ -246,7 +246,7 @@ def a_sender(database: Database, url: str, now: int, folder: Path, executor: Thr
     reaching = Reaching(homes=homes, chains=chains, anchor=lambda: tree.anchor, clock=clock)
     peers = Peers(
         reaching=reaching,
-        here=None,  # type: ignore[arg-type]  # nobody is homed beside the sender
+        here=None,  # nobody is homed beside the sender
         connect=guarded_client(GuardedHttp(GuardConfig(allow_loopback_peers=True))),
         speakers=homes,
         copy=lambda: (instance, fence),

@@ -267,10 +267,10 @@ async def test_an_answer_lost_on_the_way_costs_nothing(
         lost.append(UnavailableError("registry.storage.unavailable", reason="cut"))
         raise lost[-1]
 
-    top.prefixes.submit = answer_then_fail  # type: ignore[method-assign]
+    top.prefixes.submit = answer_then_fail
     with pytest.raises(UnavailableError):
         await membership.join(**asking(park, letter))
-    top.prefixes.submit = superior  # type: ignore[method-assign]
+    top.prefixes.submit = superior
     home = await membership.join(**asking(park, letter))
     assert home.state is HomeState.PENDING
     assert len(top.prefixes.requests(operator_of("88"), P("88"))) == 1
@@ -639,7 +639,7 @@ async def test_the_timer_asks_less_and_less_often_while_the_operator_thinks(
         asked.append(timer.time)
         return standing(ticket)
 
-    top.prefixes.standing = noted  # type: ignore[method-assign]
+    top.prefixes.standing = noted
     with pytest.raises(asyncio.CancelledError):
         await membership.run(every_seconds=3)
     pauses = [after - before for before, after in itertools.pairwise(asked)]

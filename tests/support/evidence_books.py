@@ -92,7 +92,7 @@ def books(tmp_path: Path) -> Iterator[Both]:
     mine, theirs = (opened(f"sqlite:///{tmp_path / name}.sqlite3") for name in ("sender", "receiver"))
     with ThreadPoolExecutor(2) as executor:
         sending = a_sender(mine, "http://127.0.0.1:1", now, tmp_path, executor)
-        desk = a_desk(theirs, AUD.key, clock=SystemClock(), tree=tree, note=Entries())  # type: ignore[arg-type]
+        desk = a_desk(theirs, AUD.key, clock=SystemClock(), tree=tree, note=Entries())
         with mine.write() as connection:
             for number in range(_COUNT):
                 sending.outbox.append(connection, a_draft(number))

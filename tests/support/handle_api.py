@@ -312,7 +312,7 @@ class SmallNode:
         guard = Guard(
             access=merged(door.access for door in doors),
             authenticator=BasicAccounts(),
-            limiter=NoLimit(),  # type: ignore[arg-type]
+            limiter=NoLimit(),
             settle=self.settle,
         )
         return create_app(self, doors=doors, guard=guard)

@@ -127,4 +127,4 @@ async def test_without_a_first_process_a_write_is_refused_for_now(pair, tmp_path
 
 async def test_nobody_but_a_worker_talks_on_the_inner_socket():
     with pytest.raises(MalformedError):
-        await FromWorker(first)({"type": "http", "headers": [(b"host", b"x")]}, None, None)  # type: ignore[arg-type]
+        await FromWorker(first)({"type": "http", "headers": [(b"host", b"x")]}, None, None)

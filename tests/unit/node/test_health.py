@@ -32,7 +32,7 @@ async def test_a_reason_is_given_in_both_languages_and_no_more_than_that():
     health = Health({"database": broken, "prefixes": ill})
     message = health.to_message(await health.findings())
     assert message["status"] == "not ready"
-    told = {check["name"]: check for check in message["checks"]}  # type: ignore[attr-defined]
+    told = {check["name"]: check for check in message["checks"]}
     assert told["prefixes"]["reason_zh"]
     assert "init --root" in told["prefixes"]["reason_en"]
     assert "secret detail" not in str(message)
@@ -72,7 +72,7 @@ async def test_a_background_task_that_fails_is_started_again_and_said_so_meanwhi
         await original(seconds)
         await asyncio.sleep(0)
 
-    clock.sleep = sleep  # type: ignore[method-assign]
+    clock.sleep = sleep
     background.start("changes", fails_twice)
     await asyncio.wait_for(gate.wait(), 5)
     assert runs == 3

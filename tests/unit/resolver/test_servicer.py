@@ -38,7 +38,7 @@ def _resolver() -> FakeResolver:
         errors={
             "bad//": MalformedIdentifierError("registry.identifier.suffix_empty", value="bad//"),
             "down/1": UnavailableError("registry.storage.unavailable", reason="gone", retry_after=2),
-            "bug/1": ZeroDivisionError("a secret detail"),  # type: ignore[dict-item]  # a mistake of ours
+            "bug/1": ZeroDivisionError("a secret detail"),  # a mistake of ours
         },
     )
 

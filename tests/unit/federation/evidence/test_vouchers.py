@@ -54,8 +54,8 @@ class _Homes:
 def vouchers(sqlite_database: Database) -> Any:
     store = _Store()
     return store, StoredVouchers(
-        store=store,  # type: ignore[arg-type]
-        homes=_Homes(),  # type: ignore[arg-type]
+        store=store,
+        homes=_Homes(),
         database=sqlite_database,
     )
 

@@ -1,14 +1,12 @@
 import pytest
 
 from federation.exchange.assessing import assess, is_behind
-from federation.exchange.envelope import Position, parse, read
+from federation.exchange.envelope import Position
 from federation.exchange.recovery import healed_only
 from federation.exchange.storage.healing import HealingUnit
 from federation.exchange.storage.received import ReceivedUnit
 from federation.exchange.storage.sending import LaneState, SendingUnit
 from federation.log.leaf import Leaf
-from federation.log.linking import link_digest
-from federation.log.storage import LogUnit
 from federation.marks.content import RESERVED_AT_ONCE, CheckpointMark, Content, LaneMark, lane_name
 from registry.errors import ConflictError, UnavailableError, UntrustedError
 from registry.storage.engine import Database
@@ -28,21 +26,6 @@ from tests.support.trust import DAY, NOW, a_chain, a_signer
 
 NAME = lane_name(*LANE)
 ORIGIN = "88.107.1001/log1"
-
-
-@pytest.fixture
-def works(database, tmp_path):
-    made = a_works(database, tmp_path / "works")
-    yield made
-    made.executor.shutdown()
-
-
-@pytest.fixture
-def park(tmp_path):
-    """The park has a database of its own, always SQLite: which kind it is makes no difference to the works."""
-    made = Database(f"sqlite:///{tmp_path / 'park.sqlite3'}")
-    yield a_desk(made)
-    made.close()
 
 
 # deciding
@@ -382,205 +365,6 @@ async def test_another_process_that_took_over_ends_the_healing(works, park):
     works.marks.take(bytes(16), 0)
     with pytest.raises(ConflictError):
         await healer.run(stale)
-
-
-# no number twice, no log that forks
-
-
-@pytest.mark.parametrize("healthy", [True, False])
-async def test_fault_14_a_number_sealed_after_the_last_checkpoint_that_never_left_is_not_used_again(
-    works, park, healthy
-):
-    works.send(park, 1)
-    works.publish()
-    picture = works.picture()
-    works.write(2)
-    works.seal()  # signed; no checkpoint, no receiver, no witness knows
-    lost = works.everything()
-    works.restore(picture)
-    if not healthy:
-        works.marks.path.unlink()
-        works.marks.create(bytes(16), sure=False)
-        works.elected()
-    done = await works.healer(FakeReceivers(park)).heal(works.fence)
-    assert done.epochs == (LANE,)
-    works.send(park, 3)
-    made = works.everything()
-    assert made.keys() == {(1, 1), (2, 1)}
-    assert (1, 2) in lost
-    assert not set(lost.values()) & {made[2, 1]}
-
-
-async def test_fault_14_a_restore_waits_for_the_receiver_even_where_marks_and_log_agree(works, park):
-    works.send(park, 1)
-    works.publish()
-    picture = works.picture()
-    works.restore(picture)
-    for silent in ("mirror", "receiver"):
-        works.mirror.silent = silent == "mirror"
-        with pytest.raises(UnavailableError):
-            await works.healer(FakeReceivers(park, silent=silent == "receiver")).heal(works.fence)
-        with works.database.read() as connection:
-            assert not HealingUnit(connection).is_healed()
-
-
-async def test_fault_14_restored_twice_from_the_same_backup_the_lane_goes_on_above_both(works, park):
-    works.send(park, 1)
-    works.publish()
-    picture = works.picture()
-    for epoch in (2, 3):
-        works.restore(picture)
-        done = await works.healer(FakeReceivers(park)).heal(works.fence)
-        assert done.epochs == (LANE,)
-        assert done.stopped == ()
-        assert works.state().epoch == epoch
-        works.publish()
-    works.send(park, 2)
-    assert works.everything().keys() == {(1, 1), (3, 1)}
-
-
-async def test_fault_14_a_superior_in_a_later_epoch_than_anything_here_remembers_is_followed(works, park):
-    works.send(park, 1)
-    works.publish()
-    picture = works.picture()
-    for _ in range(3):
-        works.restore(picture)
-        await works.healer(FakeReceivers(park)).heal(works.fence)
-        works.clock.time += 60
-    works.restore(picture)
-    works.marks.path.unlink()
-    works.marks.create(bytes(16), sure=False)
-    works.elected()
-    done = await works.healer(FakeReceivers(park)).heal(works.fence)
-    assert (done.epochs, done.stopped) == ((LANE,), ())
-    assert works.state().epoch == 5
-    works.send(park, 2)
-    assert works.state().acked_seq == 1
-
-
-class LostAnswer(FakeReceivers):
-    """The superior consents, and its first answer is lost on the way."""
-
-    lost = False
-
-    async def countersign(self, iss, statement):
-        made = await super().countersign(iss, statement)
-        if not self.lost:
-            self.lost = True
-            raise UnavailableError("federation.exchange_healing.witness", reason="cut")
-        return made
-
-
-async def test_fault_14_a_consent_that_was_lost_on_the_way_is_asked_for_again_with_the_same_statement(
-    works, park
-):
-    works.send(park, 1)
-    works.publish()
-    works.restore(works.picture())
-    healer = works.healer(LostAnswer(park))
-    with pytest.raises(UnavailableError):
-        await healer.heal(works.fence)
-    works.clock.time += 5
-    done = await healer.heal(works.fence)
-    assert (done.epochs, done.stopped) == ((LANE,), ())
-    assert works.state().epoch == 2
-    works.send(park, 2)
-    assert works.state().acked_seq == 1
-
-
-async def test_what_was_sealed_and_never_answered_is_sealed_again_before_what_waited_and_under_its_name(
-    works, park
-):
-    works.send(park, 0)
-    works.write(1)
-    works.seal()  # never sent
-    works.write(2)
-    picture = works.picture()
-    (first,) = [read(parse(row.token)) for row in works.unanswered()]
-    works.restore(picture)
-    await works.healer(FakeReceivers(park)).heal(works.fence)
-    works.seal()
-    made = [read(parse(row.token)) for row in works.unanswered()]
-    assert [(one.epoch, one.seq, one.body) for one in made] == [(2, 1, {"n": 1}), (2, 2, {"n": 2})]
-    assert made[0].jti == first.jti
-
-
-async def test_a_mirror_that_is_one_leaf_short_of_the_own_mark_closes_the_log_and_the_next_one_names_it(
-    works, park
-):
-    works.send(park, 1)
-    works.publish()
-    picture = works.picture()
-    works.send(park, 2)
-    works.publish()
-    signed = works.marks.content().checkpoints[works.origins[0]]
-    works.mirror.leaves.pop()
-    works.mirror.mark = None
-    works.restore(picture)
-    done = await works.healer(FakeReceivers(park)).heal(works.fence)
-    assert done.new_log
-    link = Leaf.decode(works.leaves()[0])
-    assert (link.kind, link.seq) == ("key", signed.size)
-    assert link.env == link_digest(works.origins[0], signed.size, signed.root, works.origins[1])
-    made = works.publish()
-    assert made.origin == works.origins[1]
-    # the next start finds it whole
-    works.elected()
-    again = await works.healer(FakeReceivers(park)).heal(works.fence)
-    assert (again.new_log, again.epochs) == (False, ())
-
-
-@pytest.mark.parametrize("at", ["below", "same size", "above"])
-async def test_a_checkpoint_that_the_log_does_not_continue_closes_it_wherever_it_stands(works, park, at):
-    works.send(park, 1)
-    works.publish()
-    picture = works.picture()
-    works.send(park, 2)
-    works.publish()
-    mine = works.mirror.mark
-    size = {"below": mine.size - 1, "same size": mine.size, "above": mine.size + 1}[at]
-    works.mirror.mark = CheckpointMark(size, b"#" * 32)
-    works.restore(picture)
-    done = await works.healer(FakeReceivers(park)).heal(works.fence)
-    assert done.new_log
-    assert works.publish().origin == works.origins[1]
-
-
-async def test_the_old_log_goes_on_where_every_checkpoint_is_continued(works, park):
-    works.send(park, 1)
-    works.publish()
-    older = works.mirror.mark
-    picture = works.picture()
-    works.send(park, 2)
-    works.publish()
-    leaves = works.mirror.leaves
-    works.mirror.mark, works.mirror.leaves = older, leaves  # the cosignature of the last one was lost
-    works.restore(picture)
-    done = await works.healer(FakeReceivers(park)).heal(works.fence)
-    assert (done.new_log, done.leaves) == (False, len(leaves) - older.size)
-    assert works.publish().origin == works.origins[0]
-
-
-async def test_another_nodes_epoch_in_a_log_that_comes_back_is_no_lane_of_ours(works, park):
-    works.send(park, 1)
-    works.publish()
-    picture = works.picture()
-    other = Leaf(
-        kind="epoch",
-        env=b64u(bytes(32)),
-        iss="0.NA/88.107.1001.5",
-        aud="0.NA/88.107.1001",
-        stream="register",
-        epoch=2,
-        seq=0,
-        at=NOW,
-    )
-    with works.database.write() as connection:
-        LogUnit(connection).append([other.encode()])
-    works.publish()
-    works.restore(picture)
-    done = await works.healer(FakeReceivers(park)).heal(works.fence)
-    assert (done.epochs, done.stopped) == ((LANE,), ())
 
 
 async def test_fault_06_nothing_is_signed_while_a_superior_names_a_key_that_is_not_here(works, park):

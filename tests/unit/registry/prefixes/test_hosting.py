@@ -190,7 +190,7 @@ def test_one_record_that_cannot_be_published_does_not_hold_up_the_others(
         tried.append(draft)
         if len(tried) == 1:
             raise UnavailableError("registry.storage.unavailable", reason="disk full")
-        return publish(principal, draft, **more)  # type: ignore[arg-type]
+        return publish(principal, draft, **more)
 
     monkeypatch.setattr(records, "register", fail_first)
     with pytest.raises(UnavailableError):

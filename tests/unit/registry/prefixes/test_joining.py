@@ -144,7 +144,7 @@ def test_an_invitation_is_checked_before_anything_is_sent(
     ]
     for given, prefix, error in rows:
         with pytest.raises(error):
-            begin(given, prefix, who="installer")  # type: ignore[arg-type]
+            begin(given, prefix, who="installer")
     clock.time += 8 * DAY
     with pytest.raises(ForbiddenError, match="expired"):
         begin(letter, None, who="installer")

@@ -386,7 +386,7 @@ async def test_pretty_and_jsonp_and_head_and_options(node):
         refused = await client.get("/api/handles/88.107.1001/NO?callback=f&pretty")
         patch = await client.patch(f"/api/handles/{BATCH}")
     assert b'\n  "responseCode": 1' in pretty.content
-    assert called.text.startswith("ab1$_({") and called.text.endswith("});")  # noqa: PT018
+    assert called.text.startswith("ab1$_({") and called.text.endswith("});")  # noqa: PT018 — one form, both ends of it
     assert called.headers["content-type"].startswith("application/javascript")
     assert head.status_code == 200
     assert options.status_code == 204
@@ -439,7 +439,6 @@ async def test_bytes_that_are_not_what_their_type_says_are_shown_as_bytes(node):
 
 
 def test_every_route_declares_what_it_needs(node):
-    from node.app import Door  # noqa: F401
     from resolver.handle_api.routes import ACCESS, router
 
     doors = {f"{method} {route.path}" for route in router.routes for method in route.methods}

@@ -148,7 +148,7 @@ def test_a_network_names_the_place_and_the_meter():
         ({"u_sent": 0.0, "u_received": 0.0, "u_loss": 0.0}, "deliveries.88.107.1001/W1.u_sent"),
         ({"u_sent": 1e-320, "u_received": 0.0, "u_loss": 0.0}, "deliveries.88.107.1001/W1.u_sent"),
         ({"sent": "30"}, "deliveries.88.107.1001/W1.sent"),
-        ({"received_at": datetime(2026, 1, 1)}, "deliveries.88.107.1001/W1.received_at"),  # noqa: DTZ001
+        ({"received_at": datetime(2026, 1, 1)}, "deliveries.88.107.1001/W1.received_at"),  # noqa: DTZ001 — without a zone on purpose
         ({"subject": ""}, "deliveries.subject"),
         ({"pieces_sent": -1, "pieces_received": 2}, "deliveries.88.107.1001/W1.pieces_sent"),
     ],

@@ -116,7 +116,7 @@ def test_few_cases_are_no_trouble():
     ("case", "field"),
     [
         (Case("", AT, 30, 120), "cases[0].subject"),
-        (Case("c", datetime(2026, 1, 1), 30, 120), "cases[0].at"),  # noqa: DTZ001
+        (Case("c", datetime(2026, 1, 1), 30, 120), "cases[0].at"),  # noqa: DTZ001 — without a zone on purpose
         (Case("c", AT, float("nan"), 120), "cases[0].lat"),
         (Case("c", AT, 30, 181), "cases[0].lon"),
         (Case("c", AT, 30, 120, -0.1), "cases[0].ratio"),

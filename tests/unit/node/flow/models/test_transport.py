@@ -222,7 +222,7 @@ def test_the_state_follows_the_marks_and_contradictions_are_told():
 @pytest.mark.parametrize(
     ("item", "field"),
     [
-        (Followed(a_trip(), (Fix(datetime(2026, 1, 1), 0, 0),)), "trips.88.107.1001/W1.fixes[0].at"),  # noqa: DTZ001
+        (Followed(a_trip(), (Fix(datetime(2026, 1, 1), 0, 0),)), "trips.88.107.1001/W1.fixes[0].at"),  # noqa: DTZ001 — without a zone on purpose
         (Followed(a_trip(), (a_fix(0, 0), Fix(START, 91, 0))), "trips.88.107.1001/W1.fixes[1].lat"),
         (Followed(a_trip(), (Fix(START, 0, float("nan")),)), "trips.88.107.1001/W1.fixes[0].lon"),
         (Followed(a_trip(), (Fix(START, 0, 0, -1.0),)), "trips.88.107.1001/W1.fixes[0].speed_kmh"),
