@@ -41,6 +41,7 @@ from node.app import Door, create_app
 from node.connecting import guarded_client
 from node.edge import Application, Edge
 from node.exchanging import building as exchange_building
+from node.exchanging.ground import Ground
 from node.guard import Guard, merged
 from node.house import Node, Parts
 from node.keys import open_keys
@@ -151,7 +152,7 @@ def build(settings: Settings, clock: Clock) -> Node:
     )
     ending = Event()
     exchanging = exchange_building.build(
-        exchange_building.Ground(
+        Ground(
             settings=settings,
             clock=clock,
             entropy=entropy,

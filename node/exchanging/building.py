@@ -1,24 +1,17 @@
 """The parts of the exchange, made by hand with their collaborators by name; nothing runs here."""
 
 import shutil
-from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from federation.content.dataset import Datasets, load_datasets
+from federation.content.dataset import Datasets
 from federation.content.measuring import Meter
 from federation.content.notices import Notices
 from federation.content.own import OwnEntries
-from federation.content.policy import Policy, Relays
+from federation.content.policy import Relays
 from federation.content.received import Received
-from federation.content.received import handlers as entry_handlers
-from federation.content.sources import sources
-from federation.escrow.announcing import KeyAnnouncements, KeyHandler
-from federation.escrow.deposit import Deposits
-from federation.escrow.holding import escrow_handlers
-from federation.escrow.keys import EscrowKeys
 from federation.escrow.serving import TakeoverReasons
 from federation.escrow.takeover import Takeovers
 from federation.evidence.export import Exporter
@@ -28,7 +21,7 @@ from federation.exchange.chains import Chains
 from federation.exchange.client import Connect
 from federation.exchange.handlers import Handlers
 from federation.exchange.heads import Heads, HeadSender
-from federation.exchange.healing import Confirm, Healer
+from federation.exchange.healing import Healer
 from federation.exchange.healing_log import LogHealing
 from federation.exchange.healing_peers import HomeKeys, PeerReceivers
 from federation.exchange.inbound import Inbound
@@ -41,10 +34,9 @@ from federation.exchange.reaching import Reaching
 from federation.exchange.receiver import Receiver
 from federation.exchange.recovery import Recovery, healed_only
 from federation.exchange.relay import Relaying
-from federation.exchange.relayed import relay_handlers
 from federation.exchange.rotating import key_in_use
 from federation.exchange.routes import Exchange
-from federation.exchange.sealing import Sealer, Source, fenced
+from federation.exchange.sealing import Sealer, fenced
 from federation.exchange.sender import Sender
 from federation.exchange.sessions import Sessions
 from federation.exchange.settling import Settlement
@@ -54,56 +46,23 @@ from federation.log.forks import ForkWatch
 from federation.log.note import parse_note
 from federation.log.watched import KnownLogs
 from federation.marks.file import MarkFile
-from federation.queries.service import AnswerHandler, AskHandler, Queries
-from federation.queries.sorts import RecordsSort
-from node.accounts.tokens import NodeTokens, Tokens
+from federation.queries.service import Queries
+from node.accounts.tokens import NodeTokens
 from node.election.service import Election
-from node.exchanging.below import Below
+from node.exchanging.contents import gather
+from node.exchanging.ground import Ground
 from node.exchanging.logbook import Logbook
 from node.exchanging.witnessing import Witnessing
 from node.logs import logger
-from node.settings import Settings
-from registry.clock import Clock
 from registry.errors import HazlinkError
 from registry.identifier import Prefix
-from registry.prefixes.homes import Homes, Keys
-from registry.prefixes.service import Prefixes
-from registry.service import Registry
 from registry.storage.engine import Database
-from registry.storage.prefixes import PrefixStore
-from registry.template import TemplateCatalogue
-from registry.trust.marks import Marks
 from resolver.peer_http import guarded_client
 
-__all__ = ["Exchanging", "Ground", "build"]
+__all__ = ["Exchanging", "build"]
 
 _CREDIT = 256
 _URGENT_THREADS = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ground:
-    """What the exchange stands on: parts the node has anyway."""
-
-    settings: Settings
-    clock: Clock
-    entropy: Callable[[int], bytes]
-    executor: Executor
-    database: Database
-    keys: Keys
-    homes: Homes
-    prefix_store: PrefixStore
-    marks: Marks
-    prefixes: Prefixes
-    registry: Registry
-    templates: TemplateCatalogue
-    tokens: Tokens
-    sharing_secret: bytes
-    escrow_keys: EscrowKeys
-    takeovers: Takeovers
-    stopping: Callable[[], bool]
-    #: Makes sure that the keys of this node are those its superiors name.
-    confirm: Confirm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,27 +153,13 @@ def build(ground: Ground) -> Exchanging:
     )
     reaching = Reaching(homes=homes, chains=chains, anchor=ground.prefixes.anchor, clock=clock)
 
-    # what is exchanged
-    datasets = load_datasets()
-    policy = Policy(datasets=datasets, config=settings.sharing, secret=ground.sharing_secret)
-    outbox = Outbox(clock=clock)
-    queries = Queries(
-        transactions=database,
-        children=Below(homes),
-        outbox=outbox,
-        sorts=(RecordsSort(records=ground.registry.records),),
-        clock=clock,
-        entropy=entropy,
+    contents = gather(ground, chains, judge)
+    outbox, handlers, datasets, policy = (
+        contents.outbox,
+        contents.handlers,
+        contents.datasets,
+        contents.policy,
     )
-    handlers = Handlers(
-        *entry_handlers(datasets),
-        AskHandler(queries),
-        AnswerHandler(queries),
-        KeyHandler(),
-        *escrow_handlers(),
-    )
-    for handler in relay_handlers(handlers, chains, clock.now, judge=judge):
-        handlers.register(handler)
 
     # receiving
     receiver = Receiver(
@@ -258,10 +203,7 @@ def build(ground: Ground) -> Exchanging:
         may_sign=may_sign,
         clock=clock,
         entropy=entropy,
-        sources=(
-            *sources(homes=homes, datasets=datasets, policy=policy, clock=clock, templates=ground.templates),
-            *_escrow(ground),
-        ),
+        sources=contents.sources,
         key_in_use=key_in_use,
     )
     settlement = Settlement(database=database, keys=reaching, may_sign=may_sign, clock=clock)
@@ -428,24 +370,9 @@ def build(ground: Ground) -> Exchanging:
             entropy=entropy,
         ),
         meter=Meter(database=database, clock=clock),
-        queries=queries,
+        queries=contents.queries,
         takeovers=ground.takeovers,
     )
-
-
-def _escrow(ground: Ground) -> list[Source]:
-    """Return what announces this node's escrow keys, and what deposits its prefixes with their superiors."""
-    made: list[Source] = [KeyAnnouncements(homes=ground.homes, keys=ground.escrow_keys, clock=ground.clock)]
-    if ground.settings.sharing.escrow_enabled:
-        deposits = Deposits(
-            homes=ground.homes,
-            signers=ground.homes,
-            clock=ground.clock,
-            entropy=ground.entropy,
-            full_days=ground.settings.sharing.escrow_full_days,
-        )
-        made.append(deposits)
-    return made
 
 
 def _disk(folder: Path) -> float:
